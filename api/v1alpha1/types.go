@@ -1,0 +1,133 @@
+// Package v1alpha1 is the file a user writes: the Cluster, its defaults and what is refused about it.
+package v1alpha1
+
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// APIVersion and Kind are the only ones this package decodes.
+const (
+	APIVersion = "ashlar.dev/v1alpha1"
+	Kind       = "Cluster"
+)
+
+// Cluster is one Kubernetes cluster, whole: what `ashlar up` converges to.
+type Cluster struct {
+	// APIVersion must be ashlar.dev/v1alpha1.
+	APIVersion string `json:"apiVersion"`
+	// Kind must be Cluster.
+	Kind string `json:"kind"`
+	// Metadata names the cluster.
+	Metadata Metadata `json:"metadata"`
+	// Spec is what the cluster shall be.
+	Spec Spec `json:"spec"`
+}
+
+// Metadata names a cluster.
+type Metadata struct {
+	// Name is a DNS label (RFC 1123) of at most 20 characters, unique on its provider.
+	Name string `json:"name"`
+}
+
+// Spec is what a cluster shall be.
+type Spec struct {
+	// KubernetesVersion is a version that the bundle holds, as v1.37.2.
+	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
+	// Provider says where machines come from; exactly one of its fields is set.
+	Provider Provider `json:"provider"`
+	// Pools are groups of equal machines. Roles vault, etcd and lb get a pool of one machine when none is declared.
+	Pools []Pool `json:"pools"`
+	// Network has the address ranges inside the cluster.
+	Network Network `json:"network,omitempty"`
+	// PKI has the lifetimes of credentials.
+	PKI PKI `json:"pki,omitempty"`
+}
+
+// Provider says where machines come from.
+type Provider struct {
+	// Local makes every machine a container on this host.
+	Local *Local `json:"local,omitempty"`
+	// AWS makes every machine an EC2 instance.
+	AWS *AWS `json:"aws,omitempty"`
+}
+
+// Local configures machines on this host.
+type Local struct {
+	// MachineCIDR is the network of the machines, routed inside a network namespace of the cluster's own.
+	// It never appears on the host, so that several clusters may use the same.
+	MachineCIDR string `json:"machineCIDR,omitempty"`
+}
+
+// AWS configures machines on AWS.
+type AWS struct {
+	// Region is the AWS region.
+	Region string `json:"region,omitempty"`
+}
+
+// Role is what a machine is for.
+type Role string
+
+// The roles of machines.
+const (
+	RoleVault        Role = "vault"
+	RoleEtcd         Role = "etcd"
+	RoleControlPlane Role = "control-plane"
+	RoleWorker       Role = "worker"
+	RoleLB           Role = "lb"
+)
+
+// Roles lists all roles, in the order in which they come up.
+var Roles = []Role{RoleVault, RoleEtcd, RoleLB, RoleControlPlane, RoleWorker}
+
+// Pool is a group of equal machines, named <pool>-0, <pool>-1, ….
+type Pool struct {
+	// Name is a DNS label of at most 12 characters, unique in the cluster.
+	Name string `json:"name"`
+	// Role is vault, etcd, lb, control-plane or worker.
+	Role Role `json:"role"`
+	// Count of machines. vault and etcd: 1, 3 or 5 (a majority must be able to survive a loss); lb: 1.
+	Count int `json:"count"`
+}
+
+// Network has the address ranges inside the cluster. They must not overlap each other or the machines' own.
+type Network struct {
+	// PodCIDR is the range of pod addresses (IPv4).
+	PodCIDR string `json:"podCIDR,omitempty"`
+	// ServiceCIDR is the range of Service addresses (IPv4). Its first address is the API server's, its tenth DNS's.
+	ServiceCIDR string `json:"serviceCIDR,omitempty"`
+	// ClusterDomain is the DNS suffix of Services.
+	ClusterDomain string `json:"clusterDomain,omitempty"`
+}
+
+// PKI has the lifetimes of credentials.
+type PKI struct {
+	// LeafTTL is the lifetime of every certificate that is not a CA, and of a machine's Vault token. They are renewed at half of it.
+	LeafTTL metav1.Duration `json:"leafTTL,omitempty"`
+	// CATTL is the lifetime of each CA.
+	CATTL metav1.Duration `json:"caTTL,omitempty"`
+	// InitTokenTTL is how long a new machine has to show its init token.
+	InitTokenTTL metav1.Duration `json:"initTokenTTL,omitempty"`
+	// AdminTTL is the lifetime of the certificate in the administrator's kubeconfig.
+	AdminTTL metav1.Duration `json:"adminTTL,omitempty"`
+}
+
+// Machine is one host of a cluster, before and apart from Kubernetes.
+type Machine struct {
+	Name string
+	Role Role
+}
+
+// Machines lists the machines that the pools declare, in the order of Roles.
+func (c *Cluster) Machines() []Machine {
+	var out []Machine
+	for _, role := range Roles {
+		for _, p := range c.Spec.Pools {
+			for i := 0; p.Role == role && i < p.Count; i++ {
+				out = append(out, Machine{Name: fmt.Sprintf("%s-%d", p.Name, i), Role: role})
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,109 @@
+// Package provider is where machines come from. A provider knows nothing of Kubernetes or Vault:
+// it makes machines by name, role and address, connects them by declared rules, and removes them.
+package provider
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+)
+
+// State is the power state of a machine.
+type State string
+
+// The states of a machine. Absent is a machine with a reserved address and nothing else.
+const (
+	Absent  State = "absent"
+	Stopped State = "stopped"
+	Running State = "running"
+)
+
+// Machine is one host.
+type Machine struct {
+	Name    string        `json:"name"`
+	Role    v1alpha1.Role `json:"role"`
+	Address netip.Addr    `json:"address"`
+	State   State         `json:"state"`
+}
+
+// Endpoint is a port of a role, as a rule's destination.
+type Endpoint struct {
+	Role     v1alpha1.Role
+	Protocol string // tcp or udp
+	Port     uint16
+}
+
+// Rule lets a role open connections to a port of another, and says why. What no rule allows is refused.
+type Rule struct {
+	From v1alpha1.Role // Operator for the seat of `ashlar` itself
+	To   Endpoint
+	Why  string
+}
+
+// Operator is where `ashlar` runs, as the source of a rule or a connection.
+const Operator v1alpha1.Role = "operator"
+
+// Vantage names a place that a connection can be opened from: a machine's name, or one of these.
+const (
+	FromOperator = "operator"
+	FromInternet = "internet"
+)
+
+// Drift is one thing that is not as it should be, for people to read.
+type Drift struct {
+	Machine string // empty: the network between them
+	Cause   string
+	Action  string
+}
+
+func (d Drift) String() string { return fmt.Sprintf("%s: %s → %s", d.Machine, d.Cause, d.Action) }
+
+// Exec is a command to run on a machine.
+type Exec struct {
+	Args           []string
+	Env            []string // added to the machine's own
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	TTY            bool // the caller's terminal is handed through; Stdin, Stdout and Stderr are then ignored
+}
+
+// File is put on a machine before it boots, or while it runs.
+type File struct {
+	Path    string
+	Mode    uint32
+	Content []byte
+}
+
+// Provider makes machines. All methods are idempotent and safe after a crash at any moment of an earlier call.
+type Provider interface {
+	// Preflight returns every reason why this host cannot carry the cluster.
+	Preflight(ctx context.Context) []error
+	// Reserve gives each machine an address that it keeps until Delete, and returns all machines with their state.
+	Reserve(ctx context.Context, machines []v1alpha1.Machine) ([]Machine, error)
+	// List returns the machines that exist or have an address reserved, sorted by name.
+	List(ctx context.Context) ([]Machine, error)
+	// NetworkDrift names what differs between the network and what EnsureNetwork would make.
+	NetworkDrift(ctx context.Context, machines []Machine, rules []Rule) ([]Drift, error)
+	// EnsureNetwork makes the network between the machines, with just these rules.
+	EnsureNetwork(ctx context.Context, machines []Machine, rules []Rule) error
+	// Start creates the machine if it is absent, with these files, and powers it on; nothing if it runs.
+	Start(ctx context.Context, machine Machine, files []File) error
+	// PowerOff kills all of a machine at once; its disk and address stay.
+	PowerOff(ctx context.Context, name string) error
+	// Delete removes a machine, its disk and its address.
+	Delete(ctx context.Context, name string) error
+	// Write puts files on a machine, running or not, each atomically.
+	Write(ctx context.Context, name string, files []File) error
+	// Read returns a file of a machine, running or not; fs.ErrNotExist if there is none.
+	Read(ctx context.Context, name, path string) ([]byte, error)
+	// Exec runs a command on a running machine; a non-zero exit is an *exec.ExitError.
+	Exec(ctx context.Context, name string, e Exec) error
+	// Dial opens a connection as if from a vantage.
+	Dial(ctx context.Context, vantage, network, address string) (net.Conn, error)
+	// Destroy removes all that the provider made for the cluster.
+	Destroy(ctx context.Context) error
+}

@@ -1,0 +1,90 @@
+// Package unit says what runs on each role of machine. It is pure: desired state in, units out,
+// and whoever wants to know what a flag is set to, and why, reads it here.
+package unit
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+)
+
+// Desired is what a machine is told to be. `ashlar up` writes it to Vault, and only that machine reads it.
+// It holds no secret.
+type Desired struct {
+	// Cluster is the cluster's name, ID its identity, made once.
+	Cluster string `json:"cluster"`
+	ID      string `json:"id"`
+	// Self is the machine this document is for.
+	Self string `json:"self"`
+	// Machines are all machines of the cluster.
+	Machines []Machine `json:"machines"`
+	// KubernetesVersion, and the ranges, are as in the Cluster.
+	KubernetesVersion string        `json:"kubernetesVersion"`
+	MachineCIDR       string        `json:"machineCIDR"`
+	PodCIDR           string        `json:"podCIDR"`
+	ServiceCIDR       string        `json:"serviceCIDR"`
+	ClusterDomain     string        `json:"clusterDomain"`
+	LeafTTL           time.Duration `json:"leafTTL"`
+	// CAs are the trusted certificates of each CA, as PEM.
+	CAs map[CA]string `json:"cas"`
+}
+
+// Machine is one machine of the cluster, as the others know it.
+type Machine struct {
+	Name    string        `json:"name"`
+	Role    v1alpha1.Role `json:"role"`
+	Address netip.Addr    `json:"address"`
+}
+
+// Me returns the machine that the document is for.
+func (d Desired) Me() Machine {
+	i := slices.IndexFunc(d.Machines, func(m Machine) bool { return m.Name == d.Self })
+	if i < 0 {
+		return Machine{Name: d.Self}
+	}
+	return d.Machines[i]
+}
+
+// WithRole returns the machines of a role, in their order.
+func (d Desired) WithRole(role v1alpha1.Role) []Machine {
+	var out []Machine
+	for _, m := range d.Machines {
+		if m.Role == role {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// APIServerURL is where every client finds the API: the internal load balancer.
+func (d Desired) APIServerURL() string {
+	return fmt.Sprintf("https://%s:%d", d.WithRole(v1alpha1.RoleLB)[0].Name, PortAPIServer)
+}
+
+// KubernetesServiceIP is the first address of the Service range, where pods find the API.
+func (d Desired) KubernetesServiceIP() netip.Addr { return nthAddress(d.ServiceCIDR, 1) }
+
+// DNSServiceIP is the tenth address of the Service range, where pods find DNS.
+func (d Desired) DNSServiceIP() netip.Addr { return nthAddress(d.ServiceCIDR, 10) }
+
+func nthAddress(cidr string, n int) netip.Addr {
+	a := netip.MustParsePrefix(cidr).Masked().Addr()
+	for range n {
+		a = a.Next()
+	}
+	return a
+}
+
+// Hosts renders /etc/hosts: machines know each other by name without any DNS.
+func (d Desired) Hosts() string {
+	var b strings.Builder
+	b.WriteString("127.0.0.1 localhost\n")
+	for _, m := range d.Machines {
+		fmt.Fprintf(&b, "%s %s\n", m.Address, m.Name)
+	}
+	return b.String()
+}

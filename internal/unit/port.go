@@ -1,0 +1,24 @@
+package unit
+
+// Ports that machines listen on.
+const (
+	PortVault        = 8200
+	PortVaultCluster = 8201
+	PortAPIServer    = 6443
+	PortKubelet      = 10250
+	PortVXLAN        = 4789
+)
+
+// EtcdCluster is one of the three etcd clusters that every etcd machine is a member of.
+type EtcdCluster struct {
+	Name                          string
+	CA                            CA
+	ClientPort, PeerPort, Metrics int
+}
+
+// EtcdClusters are the three.
+var EtcdClusters = []EtcdCluster{
+	{Name: "k8s", CA: CAEtcdKubernetes, ClientPort: 2379, PeerPort: 2380, Metrics: 2381},
+	{Name: "events", CA: CAEtcdKubernetes, ClientPort: 2369, PeerPort: 2370, Metrics: 2371},
+	{Name: "overlay", CA: CAEtcdOverlay, ClientPort: 2359, PeerPort: 2360, Metrics: 2361},
+}
