@@ -27,7 +27,7 @@ type Cluster struct {
 
 // Metadata names a cluster.
 type Metadata struct {
-	// Name is a DNS label (RFC 1123) of at most 20 characters, unique on its provider.
+	// Name is a DNS label (RFC 1123) of at most 20 characters, unique on its provider, and no path that Vault keeps for itself (sys, auth, …).
 	Name string `json:"name"`
 }
 
@@ -83,7 +83,7 @@ var Roles = []Role{RoleVault, RoleEtcd, RoleLB, RoleControlPlane, RoleWorker}
 
 // Pool is a group of equal machines, named <pool>-0, <pool>-1, ….
 type Pool struct {
-	// Name is a DNS label of at most 12 characters, unique in the cluster.
+	// Name is a DNS label of at most 13 characters (control-plane has as many), unique in the cluster, and no other role's.
 	Name string `json:"name"`
 	// Role is vault, etcd, lb, control-plane or worker.
 	Role Role `json:"role"`

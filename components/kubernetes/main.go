@@ -49,7 +49,7 @@ func main() {
 
 func runKubectl() {
 	// Verbosity is needed while the command is built: plug-ins and .kuberc are read then.
-	_ = logs.GlogSetter(kubectl.GetLogVerbosity(os.Args))
+	_, _ = logs.GlogSetter(kubectl.GetLogVerbosity(os.Args))
 	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 		kubectlutil.CheckErr(err)
 	}

@@ -1,0 +1,64 @@
+# Two commands do everything on a fresh Debian or Ubuntu machine with Go, as root:
+#   make up     a running, verified cluster
+#   make test   all tests, on real clusters
+.DEFAULT_GOAL := help
+SHELL := bash
+
+CLUSTER ?= examples/local.yaml
+
+# What the build and the machines need of the host, and the package that has it.
+TOOLS := gcc:gcc nft:nftables iptables:iptables ipset:ipset conntrack:conntrack haproxy:haproxy ip:iproute2
+PACKAGES := $(foreach t,$(TOOLS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(firstword $(subst :, ,$(t)))),,$(lastword $(subst :, ,$(t)))))
+PACKAGES += $(if $(wildcard /usr/include/seccomp.h),,libseccomp-dev)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: up
+up: bundle ## bring up $(CLUSTER) and verify it
+	bin/ashlar up -f $(CLUSTER)
+	bin/ashlar verify -f $(CLUSTER)
+
+.PHONY: down
+down: build ## remove $(CLUSTER)
+	bin/ashlar down -f $(CLUSTER)
+
+.PHONY: test
+test: bundle unit e2e ## all tests
+
+.PHONY: unit
+unit: bundle ## vet, and unit tests with the race detector
+	go vet ./...
+	ASHLAR_TEST_BUNDLE=$$(bin/ashlar bundle path) go test -race $$(go list ./... | grep -v /test/)
+
+.PHONY: e2e
+e2e: bundle ## end-to-end tests on a real cluster
+	ASHLAR=$(CURDIR)/bin/ashlar go test -count=1 -timeout=45m -v ./test/e2e
+
+.PHONY: test-slow
+test-slow: bundle ## the same, with every fault at every moment
+	ASHLAR=$(CURDIR)/bin/ashlar ASHLAR_SLOW=1 go test -count=1 -timeout=120m -v ./test/e2e
+
+.PHONY: bench
+bench: bundle ## measure, as JSON
+	@ASHLAR=$(CURDIR)/bin/ashlar go run ./test/bench
+
+.PHONY: lint
+lint: ## golangci-lint, at the version that tools/go.mod pins
+	go tool -modfile=tools/go.mod golangci-lint run
+
+.PHONY: build
+build: packages ## bin/ashlar
+	CGO_ENABLED=0 go build -trimpath -o bin/ashlar ./cmd/ashlar
+
+.PHONY: bundle
+bundle: build ## all software of a cluster, from pinned modules (about 15 minutes the first time)
+	bin/ashlar bundle build
+
+.PHONY: packages
+packages:
+ifneq ($(strip $(PACKAGES)),)
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES)
+endif

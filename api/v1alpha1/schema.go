@@ -1,0 +1,211 @@
+package v1alpha1
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"reflect"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// What users and editors read about the file comes from here, so that it cannot say something else than the code.
+//
+//go:embed types.go
+var source string
+
+// rules are what the schema says beyond the types, by path: as much of Validate as an editor can check alone.
+var rules = map[string]map[string]any{
+	"apiVersion":                      {"const": APIVersion},
+	"kind":                            {"const": Kind},
+	"metadata.name":                   {"pattern": labelPattern, "maxLength": maxClusterName},
+	"spec.kubernetesVersion":          {"pattern": versionPattern},
+	"spec.provider":                   {"minProperties": 1, "maxProperties": 1},
+	"spec.provider.local.machineCIDR": {"pattern": cidrPattern},
+	"spec.pools":                      {"minItems": 2},
+	"spec.pools[].name":               {"pattern": labelPattern, "maxLength": maxPoolName},
+	"spec.pools[].role":               {"enum": Roles},
+	"spec.pools[].count":              {"minimum": 1, "maximum": MaxMachines},
+	"spec.network.podCIDR":            {"pattern": cidrPattern},
+	"spec.network.serviceCIDR":        {"pattern": cidrPattern},
+	"spec.network.clusterDomain":      {"pattern": clusterDomainPattern, "maxLength": maxClusterDomain},
+}
+
+const (
+	cidrPattern     = `^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$`
+	durationPattern = `^([0-9]+(\.[0-9]+)?(h|m|s|ms|us|ns))+$`
+)
+
+// field is one line of the reference, or one object of the schema.
+type field struct {
+	path     string // pools[] stands for each pool
+	typ      reflect.Type
+	required bool
+	value    string // the default, if there is one
+	doc      string
+	fields   []field // of a struct, or of a list's items
+}
+
+// kind is the type as JSON knows it.
+func (f field) kind() string {
+	switch {
+	case f.typ == durationType, f.typ.Kind() == reflect.String:
+		return "string"
+	case f.typ.Kind() == reflect.Int:
+		return "integer"
+	case f.typ.Kind() == reflect.Slice:
+		return "array"
+	default:
+		return "object"
+	}
+}
+
+// describeFields reads a struct; v holds the defaults.
+func describeFields(path string, v reflect.Value, docs map[string]string) []field {
+	var out []field
+	for f, value := range v.Fields() {
+		if value.Kind() == reflect.Pointer {
+			if value.IsNil() {
+				value = reflect.New(f.Type.Elem())
+			}
+			value = value.Elem()
+		}
+		d := field{
+			path: join(path, jsonName(f)), typ: value.Type(),
+			required: !strings.Contains(f.Tag.Get("json"), "omitempty"),
+			doc:      docs[v.Type().Name()+"."+f.Name],
+		}
+		switch {
+		case d.typ == durationType:
+			if ttl := value.Interface().(metav1.Duration).Duration; ttl != 0 {
+				d.value = short(ttl)
+			}
+		case value.Kind() == reflect.String:
+			d.value = value.String()
+		case value.Kind() == reflect.Slice:
+			d.fields = describeFields(d.path+"[]", reflect.Zero(d.typ.Elem()), docs)
+		case value.Kind() == reflect.Struct:
+			d.fields = describeFields(d.path, value, docs)
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// describeCluster reads the types and what is written about them.
+func describeCluster() []field {
+	file, err := parser.ParseFile(token.NewFileSet(), "types.go", source, parser.ParseComments)
+	if err != nil {
+		panic("v1alpha1: the embedded types do not parse: " + err.Error()) // they compiled
+	}
+	docs := map[string]string{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.TypeSpec)
+		if !ok {
+			return true
+		}
+		if s, ok := spec.Type.(*ast.StructType); ok {
+			for _, f := range s.Fields.List {
+				for _, name := range f.Names {
+					docs[spec.Name.Name+"."+name.Name] = strings.Join(strings.Fields(f.Doc.Text()), " ")
+				}
+			}
+		}
+		return false
+	})
+	defaults := Cluster{Spec: Spec{Provider: Provider{Local: &Local{}}}}
+	Default(&defaults)
+	return describeFields("", reflect.ValueOf(defaults), docs)
+}
+
+// Schema returns the JSON Schema (draft 2020-12) of a cluster file, for editors. Decode refuses more than it can.
+func Schema() []byte {
+	schema := object(describeCluster())
+	schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	schema["title"] = "Ashlar cluster"
+	out, err := json.MarshalIndent(schema, "", "  ")
+	if err != nil {
+		panic("v1alpha1: the schema is no JSON: " + err.Error()) // it is made of maps and strings
+	}
+	return append(out, '\n')
+}
+
+func object(fields []field) map[string]any {
+	properties, required := map[string]any{}, []string{}
+	for _, f := range fields {
+		key := f.path[strings.LastIndex(f.path, ".")+1:]
+		properties[key] = f.schema()
+		if f.required {
+			required = append(required, key)
+		}
+	}
+	out := map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
+	if len(required) > 0 {
+		out["required"] = required
+	}
+	return out
+}
+
+func (f field) schema() map[string]any {
+	out := map[string]any{"type": f.kind()}
+	switch {
+	case f.typ == durationType:
+		out["pattern"] = durationPattern
+	case f.kind() == "array":
+		out["items"] = object(f.fields)
+	case f.kind() == "object":
+		out = object(f.fields)
+	}
+	out["description"] = f.doc
+	if f.value != "" {
+		out["default"] = f.value
+	}
+	for keyword, value := range rules[f.path] {
+		out[keyword] = value
+	}
+	return out
+}
+
+const referenceHead = `# cluster.yaml
+
+The file that ` + "`ashlar`" + ` builds a cluster from. ` + "`ashlar init`" + ` writes one with every default and a comment each; [local.yaml](../../examples/local.yaml)
+and [ha.yaml](../../examples/ha.yaml) are examples. A key that is not listed here is an error. The [JSON Schema](cluster.schema.json)
+lets an editor complete and check the file. Durations are written as ` + "`90s`, `10m` or `24h`" + `.
+
+This page is generated from ` + "`api/v1alpha1/types.go`" + `.
+
+| Field | Type | Default | Description |
+|---|---|---|---|
+`
+
+// Reference returns the documentation of a cluster file, as Markdown.
+func Reference() []byte {
+	var b strings.Builder
+	b.WriteString(referenceHead)
+	writeRows(&b, describeCluster())
+	return []byte(b.String())
+}
+
+func writeRows(b *strings.Builder, fields []field) {
+	for _, f := range fields {
+		kind, value := f.kind(), ""
+		switch {
+		case f.typ == durationType:
+			kind = "duration"
+		case kind == "array":
+			kind = "list"
+		}
+		switch {
+		case f.value != "":
+			value = "`" + f.value + "`"
+		case f.required:
+			value = "required"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.path, kind, value, f.doc)
+		writeRows(b, f.fields)
+	}
+}

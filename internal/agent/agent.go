@@ -1,0 +1,259 @@
+// Package agent is the one thing that a machine boots. It proves which machine it is, gets its certificates,
+// runs its units, and reports. With Vault away it carries on from what it has on disk.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+const (
+	logDir    = "/var/log/ashlar"
+	recordDir = "/run/ashlar/units"
+
+	// interval is how often the agent asks Vault for news; `up` does not wait for it where it can reach the
+	// machine's disk, which the agent watches.
+	interval = 10 * time.Second
+	// retryFirst and retryLast bound how soon something that failed is tried again.
+	retryFirst = 100 * time.Millisecond
+	retryLast  = interval
+	// heartbeat is how old a status may become when nothing changes.
+	heartbeat = 30 * time.Second
+	// settle gathers changes of units into one status.
+	settle = 100 * time.Millisecond
+)
+
+// Agent is the state of one machine's agent.
+type Agent struct {
+	log  *slog.Logger
+	sup  *supervisor
+	boot Boot
+	kept kept
+
+	session  *session // nil until logged in
+	revision string   // of the boot document that was last acted on
+	problems []string
+	reported Status
+	reportAt time.Time
+	retry    time.Duration
+}
+
+// Run is the agent's life. It returns when ctx ends; its units go on running.
+func Run(ctx context.Context, log *slog.Logger) error {
+	sup, err := newSupervisor(logDir, recordDir)
+	if err != nil {
+		return err
+	}
+	a := &Agent{log: log, sup: sup, retry: retryFirst}
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch the machine's files: %w", err)
+	}
+	defer watcher.Close()
+	if err := watcher.Add("/etc/ashlar"); err != nil {
+		return fmt.Errorf("watch /etc/ashlar: %w", err)
+	}
+	defer sup.wg.Wait()
+	return a.loop(ctx, watcher.Events)
+}
+
+func (a *Agent) loop(ctx context.Context, files <-chan fsnotify.Event) error {
+	for {
+		change := a.sup.changes()
+		wait := a.reconcile(ctx)
+		timer := time.NewTimer(wait)
+	pause:
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case e := <-files:
+				if e.Name != unit.BootFile && e.Name != unit.InitTokenFile {
+					continue // its own certificates, half-written files
+				}
+				break pause
+			case <-change:
+				change = nil
+				timer.Reset(min(wait, settle))
+			case <-timer.C:
+				break pause
+			}
+		}
+		timer.Stop()
+	}
+}
+
+// reconcile does what is due now and returns how long it may rest.
+func (a *Agent) reconcile(ctx context.Context) time.Duration {
+	a.problems = nil
+	boot, err := LoadBoot()
+	if err != nil {
+		a.problem("read what this machine is", err)
+		return a.again()
+	}
+	a.boot = boot
+	if k, err := loadKept(); err == nil {
+		a.kept = k
+	} else {
+		a.problem("read the kept desired state", err)
+	}
+	a.applyUnits(ctx)
+	if a.boot.VaultCA != "" {
+		a.withVault(ctx)
+	}
+	a.problems = append(a.problems, diskProblems("/var")...)
+	a.report(ctx)
+	if len(a.problems) > 0 || a.boot.VaultCA != "" && a.session == nil {
+		return a.again()
+	}
+	a.retry = retryFirst
+	return interval + rand.N(interval/5)
+}
+
+// again is how long to wait after a failure: longer each time.
+func (a *Agent) again() time.Duration {
+	a.retry = min(2*a.retry, retryLast)
+	return a.retry/2 + rand.N(a.retry/2)
+}
+
+func (a *Agent) problem(doing string, err error) {
+	a.log.Error(doing, "error", err)
+	a.problems = append(a.problems, fmt.Sprintf("%s: %v", doing, err))
+}
+
+// desired is the document to go by: Vault's if there ever was one.
+func (a *Agent) desired() unit.Desired {
+	if a.kept.Version > 0 && a.kept.Desired.ID == a.boot.Desired.ID {
+		return a.kept.Desired
+	}
+	return a.boot.Desired
+}
+
+func (a *Agent) applyUnits(ctx context.Context) {
+	d := a.desired()
+	if err := writeFile("/etc/hosts", []byte(d.Hosts()), 0o644); err != nil {
+		a.problem("write /etc/hosts", err)
+	}
+	if a.boot.VaultCA != "" {
+		if err := writeFile(unit.CAFile(unit.CAVault), []byte(a.boot.VaultCA), 0o644); err != nil {
+			a.problem("write Vault's CA", err)
+		}
+	}
+	units := unit.For(d)
+	if d.Me().Role == v1alpha1.RoleVault {
+		for _, c := range units[0].Certificates {
+			if err := bootstrapCertificate(c.Profile, time.Now()); err != nil {
+				a.problem("make Vault's first certificate", err)
+			}
+		}
+	} else if !d.Complete() {
+		units = slices.DeleteFunc(units, func(u unit.Unit) bool { return len(u.Certificates) > 0 || needsCA(u) })
+	}
+	repair := a.revision != "" && a.revision != a.boot.Revision
+	a.revision = a.boot.Revision
+	a.sup.apply(ctx, units, repair)
+}
+
+func needsCA(u unit.Unit) bool {
+	return slices.ContainsFunc(u.Files, func(f unit.File) bool { return strings.HasPrefix(f.Path, unit.PKIDir) })
+}
+
+// withVault does all that needs Vault: the token, the desired document, certificates and secrets.
+func (a *Agent) withVault(ctx context.Context) {
+	if err := a.login(ctx); err != nil {
+		a.problem("log in to Vault", err)
+		return
+	}
+	k, err := a.session.desired(ctx)
+	switch {
+	case err != nil:
+		a.problem("read this machine's desired state from Vault", err)
+	case k.Version != a.kept.Version:
+		if err := k.save(); err != nil {
+			a.problem("keep the desired state", err)
+		}
+		a.kept = k
+		a.applyUnits(ctx)
+	}
+	if a.desired().Complete() {
+		a.credentials(ctx)
+	}
+}
+
+// credentials gets what certificates and secrets are missing or due.
+func (a *Agent) credentials(ctx context.Context) {
+	units := unit.For(a.desired())
+	renewed, err := a.session.certificates(ctx, units, a.desired().CAs)
+	if err != nil {
+		a.problem("get certificates", err)
+	}
+	if err := a.session.secrets(ctx, units); err != nil {
+		a.problem("get secrets", err)
+	}
+	if len(renewed) > 0 {
+		a.sup.reload(func(c unit.Certificate) bool {
+			return slices.ContainsFunc(renewed, func(r unit.Certificate) bool { return r.Profile.CertFile() == c.Profile.CertFile() })
+		})
+	}
+	a.sup.bump()
+}
+
+// login has a session with a live token, by the kept token or else by an init token.
+func (a *Agent) login(ctx context.Context) error {
+	if a.session != nil && a.session.boot.VaultCA == a.boot.VaultCA && sameVaults(a.session.boot, a.boot) {
+		if err := a.session.keepAlive(ctx); err == nil {
+			return nil
+		} else if !errors.Is(err, errTokenGone) {
+			return err
+		}
+	}
+	s, err := newSession(ctx, a.boot, a.log)
+	if err != nil {
+		return err
+	}
+	a.session = s
+	return nil
+}
+
+func sameVaults(a, b Boot) bool {
+	return reflect.DeepEqual(a.Desired.WithRole(v1alpha1.RoleVault), b.Desired.WithRole(v1alpha1.RoleVault))
+}
+
+// report writes the status when something in it changed, or when it has become old.
+func (a *Agent) report(ctx context.Context) {
+	if a.session == nil {
+		return
+	}
+	d := a.desired()
+	s := Status{Machine: d.Self, Boot: bootID(), Desired: a.kept.Version, Revision: a.revision, Units: a.sup.statuses(), Problems: a.problems}
+	for _, p := range unit.ProfilesOf(d.Me().Role) {
+		if c, err := loadCertificate(p.For(d.Self)); err == nil && c != nil {
+			s.Certificates = append(s.Certificates, describe(p, c))
+		}
+	}
+	if reflect.DeepEqual(s, a.reported) && time.Since(a.reportAt) < heartbeat {
+		return
+	}
+	stamped := s
+	stamped.Seen = time.Now().UTC()
+	if err := a.session.report(ctx, stamped); err != nil {
+		a.problem("write status to Vault", err)
+		return
+	}
+	a.reported, a.reportAt = s, time.Now()
+}
+
+// bootID tells one boot of a machine from another: when its first process started.
+func bootID() string { return startTime(1) }

@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+// Boot is what a machine is given before it first boots: who it is and where Vault is. It holds no secret.
+type Boot struct {
+	// Desired is as much as is known of the machine's desired document; Vault's own goes before it.
+	Desired unit.Desired `json:"desired"`
+	// VaultCA is the CA that Vault's listeners must show, as PEM. Until it is known the machine does not speak to Vault.
+	VaultCA string `json:"vaultCA,omitempty"`
+	// Revision is raised to have the machine look at its units again, and repair what was edited by hand.
+	Revision string `json:"revision,omitempty"`
+}
+
+// stateDir is what the agent keeps across reboots.
+const stateDir = "/var/lib/ashlar"
+
+// kept is the newest desired document that the machine has had from Vault, so that it can boot with Vault away.
+type kept struct {
+	Version int          `json:"version"`
+	Desired unit.Desired `json:"desired"`
+}
+
+// LoadBoot reads the machine's boot document.
+func LoadBoot() (Boot, error) {
+	var b Boot
+	err := loadJSON(unit.BootFile, &b)
+	if err == nil && (b.Desired.Self == "" || b.Desired.Cluster == "") {
+		err = fmt.Errorf("%s names no machine or cluster", unit.BootFile)
+	}
+	return b, err
+}
+
+func loadKept() (kept, error) {
+	var k kept
+	err := loadJSON(stateDir+"/desired.json", &k)
+	if errors.Is(err, fs.ErrNotExist) {
+		return kept{}, nil
+	}
+	return k, err
+}
+
+func (k kept) save() error {
+	b, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	return writeFile(stateDir+"/desired.json", b, 0o600)
+}
+
+func loadJSON(path string, into any) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	return nil
+}
+
+// token is the machine's Vault token. It is kept on disk, since a rebooted machine is still the same one.
+type token struct {
+	Token string        `json:"token"`
+	TTL   time.Duration `json:"ttl"`
+	Since time.Time     `json:"since"` // of the login or the last renewal
+}
+
+const tokenFile = stateDir + "/token.json"
+
+// due says that the token is better renewed.
+func (t token) due(now time.Time) bool { return now.Sub(t.Since) > t.TTL/2 }
+
+func loadToken() (token, bool) {
+	var t token
+	if err := loadJSON(tokenFile, &t); err != nil || t.Token == "" {
+		return token{}, false
+	}
+	return t, true
+}
+
+func (t token) save() error {
+	b, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(tokenFile, b, 0o600); err != nil {
+		return err
+	}
+	// For the units that speak to Vault themselves.
+	return writeFile(unit.VaultTokenFile, []byte(t.Token), 0o600)
+}

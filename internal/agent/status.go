@@ -1,0 +1,59 @@
+package agent
+
+import (
+	"time"
+
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+// Status is what a machine reports of itself. It writes it to Vault, and nobody else can.
+type Status struct {
+	Machine string    `json:"machine"`
+	Boot    string    `json:"boot"` // changes with every boot
+	Seen    time.Time `json:"seen"`
+	// Desired is the version of the desired document that the machine has taken over.
+	Desired int `json:"desired"`
+	// Revision is that of the boot document by which it last looked at its units.
+	Revision string `json:"revision"`
+	// Units, and Certificates, are sorted by name.
+	Units        []UnitStatus        `json:"units"`
+	Certificates []CertificateStatus `json:"certificates"`
+	// Problems are sentences for people: Vault away, clock wrong, disk full, a certificate refused.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// UnitState is where a unit is in its life.
+type UnitState string
+
+// The states of a unit.
+const (
+	UnitWaiting  UnitState = "waiting"  // for another unit, a certificate, or something elsewhere
+	UnitStarting UnitState = "starting" // runs, is not ready yet
+	UnitReady    UnitState = "ready"
+	UnitDone     UnitState = "done" // a Once unit that has run
+	UnitFailed   UnitState = "failed"
+)
+
+// Settled says that nothing more is to be waited for.
+func (s UnitState) Settled() bool { return s == UnitReady || s == UnitDone }
+
+// UnitStatus is one unit as it is.
+type UnitStatus struct {
+	Name     string    `json:"name"`
+	State    UnitState `json:"state"`
+	Reason   string    `json:"reason,omitempty"`
+	PID      int       `json:"pid,omitempty"`
+	Since    time.Time `json:"since,omitzero"`
+	Restarts int       `json:"restarts"`
+	Digest   string    `json:"digest"`
+}
+
+// CertificateStatus is one certificate as it is on the machine's disk.
+type CertificateStatus struct {
+	CA       unit.CA   `json:"ca"`
+	Name     string    `json:"name"`
+	Subject  string    `json:"subject"`
+	Serial   string    `json:"serial"`
+	NotAfter time.Time `json:"notAfter"`
+	Renew    time.Time `json:"renew"`
+}

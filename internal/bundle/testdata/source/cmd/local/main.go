@@ -1,0 +1,6 @@
+// Command local stands for Ashlar itself.
+package main
+
+import "fmt"
+
+func main() { fmt.Println("local") }

@@ -1,0 +1,3 @@
+module example.org/source
+
+go 1.26.0

@@ -1,0 +1,144 @@
+// Package claim holds the promises of Ashlar as things that can be tried. A probe attacks the live cluster and
+// brings back evidence; whether the claim holds is decided from the evidence alone, by a pure function.
+package claim
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/bundle"
+	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/vault"
+)
+
+// Claim is one promise.
+type Claim struct {
+	// ID names the claim, as in the documentation.
+	ID string
+	// Says is the sentence of the specification that it comes from; Holds what Ashlar promises.
+	Says, Holds string
+	// Probe attacks. An error means that the attack could not be tried; that is not a claim that holds.
+	Probe func(context.Context, *Target) ([]Evidence, error)
+}
+
+// Target is what probes work with: the cluster as its operator can reach it.
+type Target struct {
+	Spec     *v1alpha1.Cluster
+	Machines []provider.Machine
+	Provider provider.Provider
+	Bundle   *bundle.Bundle
+	Vault    *vault.Client // the operator's, least privilege
+	Desired  unit.Desired  // any machine's, without Self
+	Admin    *rest.Config  // the administrator's
+	// VaultAt speaks to Vault on some machines without any token, from the operator's seat.
+	VaultAt func(ctx context.Context, machines ...provider.Machine) (*vault.Client, error)
+	Now     func() time.Time
+}
+
+// Expectation is what an attempt must come to for its claim to hold.
+type Expectation string
+
+// The expectations.
+const (
+	Refused Expectation = "refused"
+	Allowed Expectation = "allowed"
+)
+
+// Evidence is one attempt: what, from where, as whom, and what came back.
+type Evidence struct {
+	Attempt string      `json:"attempt"`
+	From    string      `json:"from,omitempty"`
+	As      string      `json:"as,omitempty"`
+	Want    Expectation `json:"want"`
+	Got     Expectation `json:"got"`
+	Answer  string      `json:"answer"` // in the words of whoever answered
+}
+
+// Held says whether the attempt came out as it must.
+func (e Evidence) Held() bool { return e.Want == e.Got }
+
+// Verdict is what became of a claim.
+type Verdict string
+
+// The verdicts.
+const (
+	Holds  Verdict = "holds"
+	Broken Verdict = "broken"
+	// Untried is a claim without evidence. It counts as broken.
+	Untried Verdict = "untried"
+)
+
+// Result is a claim with what was found.
+type Result struct {
+	ID       string     `json:"id"`
+	Claim    string     `json:"claim"`
+	Verdict  Verdict    `json:"verdict"`
+	Reason   string     `json:"reason,omitempty"`
+	Evidence []Evidence `json:"evidence"`
+	Seconds  float64    `json:"seconds"`
+}
+
+// Decide turns evidence into a verdict. Nothing tried is nothing proved, and neither is a claim of which only one
+// side was seen: a cluster that refuses everything keeps no promise.
+func Decide(evidence []Evidence, err error) (Verdict, string) {
+	if err != nil {
+		return Untried, err.Error()
+	}
+	if len(evidence) == 0 {
+		return Untried, "no attempt was made"
+	}
+	i := slices.IndexFunc(evidence, func(e Evidence) bool { return !e.Held() })
+	if i >= 0 {
+		e := evidence[i]
+		return Broken, fmt.Sprintf("%s was %s: %s", e.Attempt, e.Got, e.Answer)
+	}
+	return Holds, ""
+}
+
+// attempt makes evidence of what an attack returned: no error is Allowed, any other is Refused.
+func attempt(what, from, as string, want Expectation, err error) Evidence {
+	e := Evidence{Attempt: what, From: from, As: as, Want: want, Got: Allowed, Answer: "succeeded"}
+	if err != nil {
+		e.Got, e.Answer = Refused, err.Error()
+	}
+	return e
+}
+
+// probeTimeout bounds one claim.
+const probeTimeout = 2 * time.Minute
+
+// All lists every claim, in the order of the documentation.
+func All() []Claim {
+	return slices.Concat(pkiClaims, vaultClaims, authnClaims, authzClaims, networkClaims, dataClaims)
+}
+
+// Verify tries the claims, a few at a time, and returns their results in order.
+func Verify(ctx context.Context, t *Target, claims []Claim, done func(Result)) ([]Result, error) {
+	results := make([]Result, len(claims))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(4)
+	for i, c := range claims {
+		g.Go(func() error {
+			results[i] = c.try(ctx, t)
+			done(results[i])
+			return ctx.Err()
+		})
+	}
+	return results, g.Wait()
+}
+
+func (c Claim) try(ctx context.Context, t *Target) Result {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	began := time.Now()
+	evidence, err := c.Probe(ctx, t)
+	verdict, reason := Decide(evidence, err)
+	return Result{ID: c.ID, Claim: c.Holds, Verdict: verdict, Reason: reason, Evidence: evidence, Seconds: time.Since(began).Seconds()}
+}

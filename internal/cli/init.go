@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+)
+
+func initCommand(r *root) *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:     "init",
+		Short:   "Write a commented cluster.yaml",
+		Example: "  ashlar init --name demo",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			content := v1alpha1.Template(name)
+			if _, err := v1alpha1.Decode(content, "--name"); err != nil {
+				return err
+			}
+			f, err := os.OpenFile(r.file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+			if errors.Is(err, os.ErrExist) {
+				return inputError{fmt.Errorf("%s exists already; name another with -f", r.file)}
+			}
+			if err != nil {
+				return err
+			}
+			_, err = f.Write(content)
+			if e := f.Close(); err == nil {
+				err = e
+			}
+			if err == nil {
+				fmt.Fprintf(cmd.OutOrStdout(), "wrote %s; next: ashlar up -f %s\n", r.file, r.file)
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&name, "name", "demo", "the cluster's name")
+	return cmd
+}

@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"ashlar.dev/ashlar/internal/agent"
+	"ashlar.dev/ashlar/internal/phase"
+	"ashlar.dev/ashlar/internal/ui"
+)
+
+func printStatus(w io.Writer, r *root, report []phase.MachineReport) error {
+	return ui.Write(w, r.format, report, func(w io.Writer) error { return statusTable(w, report, time.Now()) })
+}
+
+func statusTable(w io.Writer, report []phase.MachineReport, now time.Time) error {
+	var machines, problems [][]string
+	for _, m := range report {
+		settled, restarts := 0, 0
+		for _, u := range m.Status.Units {
+			if u.State.Settled() {
+				settled++
+			} else {
+				problems = append(problems, []string{m.Name + "/" + u.Name, strings.TrimSpace(string(u.State) + " " + u.Reason)})
+			}
+			restarts += u.Restarts
+		}
+		for _, p := range m.Status.Problems {
+			problems = append(problems, []string{m.Name, p})
+		}
+		machines = append(machines, []string{m.Name, string(m.Role), m.Address.String(), string(m.State),
+			fmt.Sprintf("%d/%d", settled, len(m.Status.Units)), fmt.Sprint(restarts),
+			firstRenewal(m.Status.Certificates, now), age(m.Status.Seen, now)})
+	}
+	if err := ui.Rows(w, []string{"MACHINE", "ROLE", "ADDRESS", "STATE", "UNITS", "RESTARTS", "NEXT RENEWAL", "SEEN"}, machines); err != nil {
+		return err
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return ui.Rows(w, []string{"WHERE", "PROBLEM"}, problems)
+}
+
+func firstRenewal(certificates []agent.CertificateStatus, now time.Time) string {
+	if len(certificates) == 0 {
+		return "-"
+	}
+	first := slices.MinFunc(certificates, func(a, b agent.CertificateStatus) int { return a.Renew.Compare(b.Renew) })
+	return "in " + first.Renew.Sub(now).Round(time.Minute).String()
+}
+
+func age(t, now time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return now.Sub(t).Round(time.Second).String() + " ago"
+}

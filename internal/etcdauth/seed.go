@@ -1,0 +1,158 @@
+package etcdauth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"reflect"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Calico is what Calico must find in its datastore before it starts anywhere. Left alone it would write most of this
+// itself, from whichever machine comes first; then every worker would need leave to rewrite the configuration of all.
+type Calico struct {
+	// PodCIDR is the one pool of pod addresses.
+	PodCIDR string
+	// Workers are the names of the machines that run pods.
+	Workers []string
+}
+
+// record is one key. Its value is compared by spec: identity and timestamps are made once.
+type record struct {
+	key  string
+	kind string
+	name string
+	spec map[string]any
+	// once: what is there already stays as it is.
+	once bool
+}
+
+func (c Calico) records() []record {
+	felix := func(name string, spec map[string]any) record {
+		return record{key: resources + "felixconfigurations/" + name, kind: "FelixConfiguration", name: name, spec: spec}
+	}
+	records := []record{
+		{key: resources + "clusterinformations/default", kind: "ClusterInformation", name: "default", once: true,
+			spec: map[string]any{"clusterGUID": rand.Text(), "clusterType": "k8s", "datastoreReady": true}},
+		// Whatever carries packets between machines sees only the machines' own addresses: of the overlay by VXLAN, and
+		// of what leaves it (to the API at the load balancer) by NAT.
+		{key: resources + "ippools/pods", kind: "IPPool", name: "pods", spec: map[string]any{
+			"cidr": c.PodCIDR, "vxlanMode": "Always", "ipipMode": "Never", "natOutgoing": true, "blockSize": 26.0,
+			"nodeSelector": "all()", "allowedUses": []any{"Workload", "Tunnel"}}},
+		felix("default", map[string]any{"reportingInterval": "0s", "logSeverityScreen": "Warning"}),
+	}
+	for _, w := range c.Workers {
+		// A pod has no business with its machine.
+		records = append(records, felix("node."+w, map[string]any{"defaultEndpointToHostAction": "Drop"}))
+	}
+	return records
+}
+
+// ipamConfig lets machines claim blocks of the pool as they need them.
+const (
+	ipamConfigKey = ipam + "config"
+	ipamConfig    = `{"auto_allocate_blocks":true}`
+)
+
+// Seed writes what is missing or differs, in one transaction, and names it. The client must be root's.
+func Seed(ctx context.Context, client clientv3.KV, want Calico) ([]Change, error) {
+	changes, puts, err := want.observe(ctx, client)
+	if err != nil || len(puts) == 0 {
+		return changes, err
+	}
+	if _, err := client.Txn(ctx).Then(puts...).Commit(); err != nil {
+		return nil, fmt.Errorf("write Calico's first records into the overlay's etcd: %w", err)
+	}
+	return changes, nil
+}
+
+// ObserveSeed names what Seed would write.
+func ObserveSeed(ctx context.Context, client clientv3.KV, want Calico) ([]Change, error) {
+	changes, _, err := want.observe(ctx, client)
+	return changes, err
+}
+
+func (c Calico) observe(ctx context.Context, client clientv3.KV) ([]Change, []clientv3.Op, error) {
+	var changes []Change
+	var puts []clientv3.Op
+	put := func(key, value string, revision int64) {
+		cause := key + " is missing"
+		if revision > 0 {
+			cause = key + " differs"
+		}
+		changes = append(changes, Change{Cause: cause, Action: "write it"})
+		puts = append(puts, clientv3.OpPut(key, value))
+	}
+	for _, r := range c.records() {
+		kv, err := get(ctx, client, r.key)
+		if err != nil {
+			return nil, nil, err
+		}
+		if value, differs := r.merge(kv.value); kv.revision == 0 || (differs && !r.once) {
+			put(r.key, value, kv.revision)
+		}
+	}
+	kv, err := get(ctx, client, ipamConfigKey)
+	if err != nil {
+		return nil, nil, err
+	}
+	if kv.revision == 0 {
+		put(ipamConfigKey, ipamConfig, 0)
+	}
+	return changes, puts, nil
+}
+
+type stored struct {
+	value    []byte
+	revision int64
+}
+
+func get(ctx context.Context, client clientv3.KV, key string) (stored, error) {
+	response, err := client.Get(ctx, key)
+	if err != nil {
+		return stored{}, fmt.Errorf("read %s from the overlay's etcd: %w", key, err)
+	}
+	if len(response.Kvs) == 0 {
+		return stored{}, nil
+	}
+	return stored{response.Kvs[0].Value, response.Kvs[0].ModRevision}, nil
+}
+
+// merge returns the stored document with the fields of the wanted spec, and whether that changes it. Calico adds
+// fields of its own (status, defaults); they stay.
+func (r record) merge(value []byte) (string, bool) {
+	document := map[string]any{}
+	if json.Unmarshal(value, &document) != nil || document["kind"] != r.kind {
+		document = map[string]any{
+			"kind": r.kind, "apiVersion": "projectcalico.org/v3",
+			// Calico tells records apart by uid; one derived from the key is the same on whichever machine it is made.
+			"metadata": map[string]any{"name": r.name, "uid": uid(r.key), "creationTimestamp": "2000-01-01T00:00:00Z"},
+		}
+	}
+	spec, _ := document["spec"].(map[string]any)
+	if spec == nil {
+		spec = map[string]any{}
+	}
+	differs := false
+	for field, want := range r.spec {
+		if !reflect.DeepEqual(spec[field], want) {
+			spec[field], differs = want, true
+		}
+	}
+	document["spec"] = spec
+	out, err := json.Marshal(document)
+	if err != nil {
+		panic(err) // plain maps of strings, numbers and lists
+	}
+	return string(out), differs
+}
+
+func uid(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	h := hex.EncodeToString(sum[:16])
+	return h[:8] + "-" + h[8:12] + "-5" + h[13:16] + "-8" + h[17:20] + "-" + h[20:32]
+}

@@ -1,0 +1,197 @@
+package phase
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/bundle"
+	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/provider/local"
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+// DefaultRoot is where the operator's machine keeps what belongs to clusters.
+const DefaultRoot = "/var/lib/ashlar"
+
+// Cluster is a declared cluster together with all that is at hand to work on it.
+type Cluster struct {
+	Spec     *v1alpha1.Cluster
+	ID       string // made once, when the cluster first comes up; empty before
+	Dir      string // the operator's directory of the cluster
+	Bundle   *bundle.Bundle
+	Provider provider.Provider
+
+	mu       sync.Mutex
+	machines []provider.Machine
+	vault    *vaultAccess
+	kube     *kubeAccess
+}
+
+// Options say where things are.
+type Options struct {
+	Root   string // default: DefaultRoot
+	Bundle string // default: the newest built
+}
+
+// Open finds out what there is of a declared cluster; it changes nothing.
+func Open(spec *v1alpha1.Cluster, o Options) (*Cluster, error) {
+	root := o.Root
+	if root == "" {
+		root = DefaultRoot
+	}
+	dir, err := bundle.Locate(o.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	b, err := bundle.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{Spec: spec, Dir: filepath.Join(root, "clusters", spec.Metadata.Name), Bundle: b}
+	if err := c.loadIdentity(); err != nil {
+		return nil, err
+	}
+	p, err := local.New(local.Options{
+		Cluster: spec.Metadata.Name, Dir: c.Dir, Bundle: b.Dir,
+		MachineCIDR: netip.MustParsePrefix(spec.Spec.Provider.Local.MachineCIDR),
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.Provider = p
+	return c, nil
+}
+
+// identity is who a cluster is, whatever its file is called: two files of one name are told apart by what cannot change.
+type identity struct {
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+	PodCIDR     string `json:"podCIDR"`
+	ServiceCIDR string `json:"serviceCIDR"`
+	Domain      string `json:"clusterDomain"`
+	MachineCIDR string `json:"machineCIDR"`
+}
+
+func (c *Cluster) identityFile() string { return filepath.Join(c.Dir, "cluster.json") }
+
+func (c *Cluster) wantIdentity() identity {
+	n := c.Spec.Spec.Network
+	return identity{Name: c.Spec.Metadata.Name, PodCIDR: n.PodCIDR, ServiceCIDR: n.ServiceCIDR, Domain: n.ClusterDomain,
+		MachineCIDR: c.Spec.Spec.Provider.Local.MachineCIDR}
+}
+
+func (c *Cluster) loadIdentity() error {
+	b, err := os.ReadFile(c.identityFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read what cluster %s is: %w", c.Spec.Metadata.Name, err)
+	}
+	var have identity
+	if err := json.Unmarshal(b, &have); err != nil {
+		return fmt.Errorf("read %s: %w", c.identityFile(), err)
+	}
+	want := c.wantIdentity()
+	want.ID = have.ID
+	if have != want {
+		return fmt.Errorf("a cluster named %s exists already with another identity (%+v; the file says %+v): "+
+			"choose another metadata.name, or remove the old one with `ashlar down`", have.Name, have, want)
+	}
+	c.ID = have.ID
+	return nil
+}
+
+// makeIdentity is the first thing that comes to be of a cluster.
+func (c *Cluster) makeIdentity() error {
+	if c.ID != "" {
+		return nil
+	}
+	var r [8]byte
+	_, _ = rand.Read(r[:]) // never fails (crypto/rand)
+	id := c.wantIdentity()
+	id.ID = hex.EncodeToString(r[:])
+	b, err := json.Marshal(id)
+	if err != nil {
+		return err
+	}
+	if err := writeOperatorFile(c.identityFile(), b); err != nil {
+		return err
+	}
+	c.ID = id.ID
+	return nil
+}
+
+// Exists says whether anything of the cluster has come to be.
+func (c *Cluster) Exists() bool { return c.ID != "" }
+
+// Machines returns the machines that are declared, with address and state; without an address they are not reserved yet.
+func (c *Cluster) Machines(ctx context.Context) ([]provider.Machine, error) {
+	have, err := c.Provider.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	byName := map[string]provider.Machine{}
+	for _, m := range have {
+		byName[m.Name] = m
+	}
+	var out []provider.Machine
+	for _, m := range c.Spec.Machines() {
+		if h, ok := byName[m.Name]; ok {
+			out = append(out, h)
+			continue
+		}
+		out = append(out, provider.Machine{Name: m.Name, Role: m.Role, State: provider.Absent})
+	}
+	return out, nil
+}
+
+// desiredFor is the document of one machine. CAs are empty until Vault has them.
+func (c *Cluster) desiredFor(self string, machines []provider.Machine, cas map[unit.CA]string) unit.Desired {
+	s := c.Spec.Spec
+	d := unit.Desired{
+		Cluster: c.Spec.Metadata.Name, ID: c.ID, Self: self, KubernetesVersion: s.KubernetesVersion,
+		MachineCIDR: s.Provider.Local.MachineCIDR, PodCIDR: s.Network.PodCIDR, ServiceCIDR: s.Network.ServiceCIDR,
+		ClusterDomain: s.Network.ClusterDomain, LeafTTL: s.PKI.LeafTTL.Duration, CAs: cas,
+	}
+	for _, m := range machines {
+		d.Machines = append(d.Machines, unit.Machine{Name: m.Name, Role: m.Role, Address: m.Address})
+	}
+	return d
+}
+
+// writeOperatorFile writes for the operator's eyes only, and is on disk when it returns.
+func writeOperatorFile(path string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,164 @@
+package phase
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"reflect"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"ashlar.dev/ashlar/internal/agent"
+	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/ui"
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+// enrolled is what is known of one machine's way into the cluster.
+type enrolled struct {
+	machine provider.Machine
+	want    unit.Desired
+	have    unit.Desired
+	version int // of the desired document; 0 if there is none
+	boot    agent.Boot
+	status  agent.Status
+}
+
+// silent says that a machine has not been heard of for so long that its token may have expired.
+func (e enrolled) silent(now time.Time, leafTTL time.Duration) bool {
+	return e.status.Seen.IsZero() || now.Sub(e.status.Seen) > leafTTL/2
+}
+
+// enrolment reads all machines' documents, side by side.
+func (c *Cluster) enrolment(ctx context.Context) ([]enrolled, error) {
+	v, err := c.operatorVault(ctx)
+	if err != nil {
+		return nil, err
+	}
+	machines, err := c.Machines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cas, err := c.authorities(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]enrolled, len(machines))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, m := range machines {
+		g.Go(func() error {
+			e := enrolled{machine: m, want: c.desiredFor(m.Name, machines, cas)}
+			var err error
+			if e.version, err = v.ReadDocument(ctx, m.Name, "desired", &e.have); err != nil {
+				return err
+			}
+			if _, err = v.ReadDocument(ctx, m.Name, "status", &e.status); err != nil {
+				return err
+			}
+			if m.State != provider.Absent {
+				e.boot, err = c.readBoot(ctx, m.Name)
+			}
+			all[i] = e
+			return err
+		})
+	}
+	return all, g.Wait()
+}
+
+func (c *Cluster) readBoot(ctx context.Context, machine string) (agent.Boot, error) {
+	var b agent.Boot
+	content, err := c.Provider.Read(ctx, machine, unit.BootFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return b, nil
+	}
+	if err != nil {
+		return b, err
+	}
+	// A file that somebody broke counts as none: it is written again.
+	_ = json.Unmarshal(content, &b)
+	return b, nil
+}
+
+func observeEnrolment(ctx context.Context, c *Cluster) ([]Drift, error) {
+	all, err := c.enrolment(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var drift []Drift
+	for _, e := range all {
+		switch {
+		case e.version == 0:
+			drift = append(drift, Drift{Object: e.machine.Name, Cause: "it was never told what to be", Action: "write its desired state to Vault"})
+		case !reflect.DeepEqual(e.want, e.have):
+			drift = append(drift, Drift{Object: e.machine.Name, Cause: "its desired state is " + firstDifference(e.want, e.have), Action: "write it to Vault again"})
+		}
+		if e.boot.VaultCA != c.vaultCA() {
+			drift = append(drift, Drift{Object: e.machine.Name, Cause: "it does not know Vault's CA", Action: "give it"})
+		}
+		if e.silent(time.Now(), e.want.LeafTTL) {
+			drift = append(drift, Drift{Object: e.machine.Name, Cause: "it has no live Vault token", Action: "give it an init token"})
+		}
+	}
+	return drift, nil
+}
+
+// firstDifference names the first field in which two desired documents differ.
+func firstDifference(want, have unit.Desired) string {
+	w, h := reflect.ValueOf(want), reflect.ValueOf(have)
+	for i := range w.NumField() {
+		if !reflect.DeepEqual(w.Field(i).Interface(), h.Field(i).Interface()) {
+			return "of another " + w.Type().Field(i).Tag.Get("json")
+		}
+	}
+	return "the same"
+}
+
+func applyEnrolment(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) error {
+	all, err := c.enrolment(ctx)
+	if err != nil {
+		return err
+	}
+	v, err := c.operatorVault(ctx)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, e := range all {
+		g.Go(func() error {
+			changed := !reflect.DeepEqual(e.want, e.have)
+			if changed {
+				if _, err := v.WriteDocument(ctx, e.machine.Name, "desired", e.version, e.want); err != nil {
+					return err
+				}
+			}
+			if !changed && e.boot.VaultCA == c.vaultCA() && !e.silent(time.Now(), e.want.LeafTTL) {
+				return nil
+			}
+			return c.introduce(ctx, e, e.silent(time.Now(), e.want.LeafTTL))
+		})
+	}
+	return g.Wait()
+}
+
+// introduce tells a machine where Vault is and, if it needs one, gives it an init token.
+func (c *Cluster) introduce(ctx context.Context, e enrolled, token bool) error {
+	boot := e.boot
+	boot.Desired, boot.VaultCA = e.want, c.vaultCA()
+	boot.Desired.CAs = nil
+	file, err := c.bootFile(boot)
+	if err != nil {
+		return err
+	}
+	files := []provider.File{file}
+	if token {
+		t, err := c.initToken(ctx, e.machine.Name)
+		if err != nil {
+			return fmt.Errorf("init token for %s: %w", e.machine.Name, err)
+		}
+		files = append([]provider.File{t}, files...)
+	}
+	return c.Provider.Write(ctx, e.machine.Name, files)
+}

@@ -1,0 +1,54 @@
+package phase
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/agent"
+	"ashlar.dev/ashlar/internal/provider"
+)
+
+// MachineReport is a machine as its provider sees it and as it reports itself.
+type MachineReport struct {
+	Name    string         `json:"name"`
+	Role    v1alpha1.Role  `json:"role"`
+	Address netip.Addr     `json:"address"`
+	State   provider.State `json:"state"`
+	Status  agent.Status   `json:"status"`
+}
+
+// Look reads what all machines report. Without Vault, there is still what the provider knows.
+func Look(ctx context.Context, c *Cluster) ([]MachineReport, error) {
+	machines, err := c.Machines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := c.enrolment(ctx)
+	if err != nil && !c.Exists() {
+		return nil, errors.New("there is no such cluster yet: run `ashlar up`")
+	}
+	var out []MachineReport
+	for i, m := range machines {
+		r := MachineReport{Name: m.Name, Role: m.Role, Address: m.Address, State: m.State}
+		if err == nil {
+			r.Status = all[i].status
+		} else {
+			r.Status.Problems = []string{"unknown: " + err.Error()}
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// RunInside runs f where connections are opened from a vantage, as for a program that dials by itself.
+func (c *Cluster) RunInside(vantage string, f func() error) error {
+	type inside interface {
+		RunIn(vantage string, f func() error) error
+	}
+	if p, ok := c.Provider.(inside); ok {
+		return p.RunIn(vantage, f)
+	}
+	return f()
+}

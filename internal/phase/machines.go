@@ -1,0 +1,164 @@
+package phase
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/agent"
+	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/ui"
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+// preflight refuses what cannot work, all at once, before anything is touched.
+func preflight(ctx context.Context, c *Cluster) ([]Drift, error) {
+	var problems []error
+	if want, have := c.Spec.Spec.KubernetesVersion, c.Bundle.Versions()["kubernetes"]; want != have {
+		problems = append(problems, fmt.Errorf("spec.kubernetesVersion: the bundle has Kubernetes %s, not %s", have, want))
+	}
+	if err := c.Bundle.VerifyQuick(ctx); err != nil {
+		problems = append(problems, err)
+	}
+	problems = append(problems, c.Provider.Preflight(ctx)...)
+	return nil, errors.Join(problems...)
+}
+
+// observeMachines compares hosts and the network between them with what the file says.
+func observeMachines(ctx context.Context, c *Cluster) ([]Drift, error) {
+	var drift []Drift
+	if !c.Exists() {
+		drift = append(drift, Drift{Object: c.Spec.Metadata.Name, Cause: "there is no such cluster", Action: "create it"})
+	}
+	have, err := c.Provider.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	want := c.Spec.Machines()
+	for _, m := range want {
+		i := slices.IndexFunc(have, func(h provider.Machine) bool { return h.Name == m.Name })
+		switch {
+		case i < 0 || have[i].State == provider.Absent:
+			drift = append(drift, Drift{Object: m.Name, Cause: "the machine does not exist", Action: "create it as " + string(m.Role)})
+		case have[i].Role != m.Role:
+			return nil, fmt.Errorf("machine %s is a %s machine, the file says %s: name the pool differently, so that a new machine is made",
+				m.Name, have[i].Role, m.Role)
+		case have[i].State == provider.Stopped:
+			drift = append(drift, Drift{Object: m.Name, Cause: "the machine is powered off", Action: "power it on"})
+		}
+	}
+	for _, h := range have {
+		if !slices.ContainsFunc(want, func(m v1alpha1.Machine) bool { return m.Name == h.Name }) {
+			drift = append(drift, Drift{Object: h.Name, Cause: "no pool declares this machine any more", Action: "revoke and delete it"})
+		}
+	}
+	if !c.Exists() {
+		return drift, nil
+	}
+	network, err := c.Provider.NetworkDrift(ctx, have, Rules())
+	for _, n := range network {
+		object := n.Machine
+		if object == "" {
+			object = "network"
+		}
+		drift = append(drift, Drift{Object: object, Cause: n.Cause, Action: n.Action})
+	}
+	return drift, err
+}
+
+// blocksMachines: without Vault's machines nothing more can be seen.
+func blocksMachines(drift []Drift) bool {
+	return slices.ContainsFunc(drift, func(d Drift) bool { return d.Cause != "the machine is powered off" && d.Object != "network" })
+}
+
+func applyMachines(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) error {
+	if err := c.makeIdentity(); err != nil {
+		return err
+	}
+	if err := c.deleteUndeclared(ctx); err != nil {
+		return err
+	}
+	machines, err := c.Provider.Reserve(ctx, c.Spec.Machines())
+	if err != nil {
+		return err
+	}
+	machines = declared(c, machines)
+	if err := c.Provider.EnsureNetwork(ctx, machines, Rules()); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, m := range machines {
+		if m.State == provider.Running {
+			continue
+		}
+		g.Go(func() error {
+			boot, err := c.bootFile(agent.Boot{Desired: c.desiredFor(m.Name, machines, nil), VaultCA: c.vaultCA()})
+			if err != nil {
+				return err
+			}
+			if m.State == provider.Stopped {
+				if err := c.Provider.Write(ctx, m.Name, []provider.File{boot}); err != nil {
+					return err
+				}
+			}
+			return c.Provider.Start(ctx, m, []provider.File{boot})
+		})
+	}
+	return g.Wait()
+}
+
+func declared(c *Cluster, machines []provider.Machine) []provider.Machine {
+	var out []provider.Machine
+	for _, want := range c.Spec.Machines() {
+		for _, m := range machines {
+			if m.Name == want.Name {
+				out = append(out, m)
+			}
+		}
+	}
+	return out
+}
+
+// bootFile renders a boot document under a new revision, which makes the agent look at everything again.
+func (c *Cluster) bootFile(b agent.Boot) (provider.File, error) {
+	b.Revision = strconv.FormatInt(time.Now().UnixNano(), 36)
+	content, err := json.Marshal(b)
+	return provider.File{Path: unit.BootFile, Mode: 0o600, Content: content}, err
+}
+
+// deleteUndeclared removes machines that the file does not have any more. The next step takes away what Vault
+// has for them.
+func (c *Cluster) deleteUndeclared(ctx context.Context) error {
+	have, err := c.Provider.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range have {
+		if slices.ContainsFunc(c.Spec.Machines(), func(w v1alpha1.Machine) bool { return w.Name == m.Name }) {
+			continue
+		}
+		if err := c.Provider.Delete(ctx, m.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Down removes everything that was made for the cluster.
+func Down(ctx context.Context, c *Cluster, progress *ui.Progress) error {
+	progress.Begin("down")
+	err := c.Provider.Destroy(ctx)
+	if err == nil {
+		err = os.RemoveAll(c.Dir)
+	}
+	progress.End(err)
+	return err
+}

@@ -1,0 +1,36 @@
+package phase
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"ashlar.dev/ashlar/internal/claim"
+)
+
+// Target is the cluster as the claims attack it.
+func Target(ctx context.Context, c *Cluster) (*claim.Target, error) {
+	if !c.Exists() {
+		return nil, errors.New("there is no such cluster yet: run `ashlar up`")
+	}
+	machines, err := c.Machines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v, err := c.operatorVault(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cas, err := c.authorities(ctx)
+	if err != nil {
+		return nil, err
+	}
+	admin, err := c.Kube(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &claim.Target{
+		Spec: c.Spec, Machines: machines, Provider: c.Provider, Bundle: c.Bundle, Vault: v,
+		Desired: c.desiredFor("", machines, cas), Admin: admin, VaultAt: c.vaultClient, Now: time.Now,
+	}, nil
+}

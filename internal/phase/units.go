@@ -1,0 +1,167 @@
+package phase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/ui"
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+const (
+	// unitsTimeout is how long all machines may take until everything on them runs.
+	unitsTimeout = 3 * time.Minute
+	// silence is how long a machine may say nothing while it is waited for, before it gets another init token.
+	silence = 20 * time.Second
+	look    = 100 * time.Millisecond
+)
+
+// observeUnits compares what machines report, and what is on their disks, with what their units should be.
+func observeUnits(ctx context.Context, c *Cluster) ([]Drift, error) {
+	all, err := c.enrolment(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := make([][]Drift, len(all))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, e := range all {
+		g.Go(func() error {
+			var err error
+			found[i], err = c.editedFiles(ctx, e)
+			found[i] = append(found[i], unready(e, time.Now())...)
+			return err
+		})
+	}
+	err = g.Wait()
+	return slices.Concat(found...), err
+}
+
+// unready says why a machine is not as it should be, by its own report.
+func unready(e enrolled, now time.Time) []Drift {
+	name := e.machine.Name
+	if e.machine.State != provider.Running {
+		return []Drift{{Object: name, Cause: "the machine is powered off", Action: "wait for its units after power on"}}
+	}
+	if now.Sub(e.status.Seen) > 2*time.Minute {
+		return []Drift{{Object: name, Cause: "its agent has not reported for two minutes", Action: "wait for it"}}
+	}
+	if e.status.Desired < e.version || e.status.Revision != e.boot.Revision {
+		return []Drift{{Object: name, Cause: "it has not taken over its newest desired state", Action: "wait for it"}}
+	}
+	if len(e.status.Units) == 0 {
+		return []Drift{{Object: name, Cause: "no unit runs", Action: "wait for its units"}}
+	}
+	want := map[string]string{}
+	for _, u := range unit.For(e.want) {
+		want[u.Name] = u.Digest()
+	}
+	var drift []Drift
+	for _, u := range e.status.Units {
+		object := name + "/" + u.Name
+		switch {
+		case !u.State.Settled():
+			drift = append(drift, Drift{Object: object, Cause: strings.TrimSpace(fmt.Sprintf("is %s %s", u.State, u.Reason)), Action: "wait for it"})
+		case want[u.Name] != u.Digest:
+			drift = append(drift, Drift{Object: object, Cause: "runs by another definition than this version of ashlar has", Action: "restart it"})
+		}
+	}
+	return drift
+}
+
+// editedFiles names the files of units that somebody changed on the machine.
+func (c *Cluster) editedFiles(ctx context.Context, e enrolled) ([]Drift, error) {
+	var drift []Drift
+	seen := map[string]bool{}
+	for _, u := range unit.For(e.want) {
+		for _, f := range u.Files {
+			if seen[f.Path] || strings.HasPrefix(f.Path, "/run/") || e.machine.State == provider.Absent {
+				continue
+			}
+			seen[f.Path] = true
+			have, err := c.Provider.Read(ctx, e.machine.Name, f.Path)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				drift = append(drift, Drift{Object: e.machine.Name + "/" + u.Name, Cause: f.Path + " is missing", Action: "write it and restart " + u.Name})
+			case err != nil:
+				return nil, err
+			case string(have) != f.Content:
+				drift = append(drift, Drift{Object: e.machine.Name + "/" + u.Name, Cause: f.Path + " was edited", Action: "write it again and restart " + u.Name})
+			}
+		}
+	}
+	return drift, nil
+}
+
+// applyUnits has machines repair what was edited, and waits until everything runs.
+func applyUnits(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progress) error {
+	ctx, cancel := context.WithTimeout(ctx, unitsTimeout)
+	defer cancel()
+	if err := c.repairEdited(ctx); err != nil {
+		return err
+	}
+	helped := map[string]time.Time{}
+	began := time.Now()
+	for {
+		all, err := c.enrolment(ctx)
+		if err != nil {
+			return err
+		}
+		var waiting []string
+		for _, e := range all {
+			drift := unready(e, time.Now())
+			if len(drift) == 0 {
+				continue
+			}
+			waiting = append(waiting, drift[0].Object+": "+drift[0].Cause)
+			last := began
+			if t, ok := helped[e.machine.Name]; ok {
+				last = t
+			}
+			if e.status.Seen.Before(last) && time.Since(last) > silence {
+				helped[e.machine.Name] = time.Now()
+				if err := c.introduce(ctx, e, true); err != nil {
+					return err
+				}
+			}
+		}
+		if len(waiting) == 0 {
+			progress.Detail("%d machines", len(all))
+			return nil
+		}
+		progress.Detail("%s", waiting[0])
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("gave up after %s: %s; see `ashlar status` and `ashlar logs`", time.Since(began).Round(time.Second), strings.Join(waiting, "; "))
+		case <-time.After(look):
+		}
+	}
+}
+
+func (c *Cluster) repairEdited(ctx context.Context) error {
+	all, err := c.enrolment(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		edited, err := c.editedFiles(ctx, e)
+		if err != nil {
+			return err
+		}
+		// What is missing on a machine that is only coming up, its agent is about to write.
+		if len(edited) == 0 || len(e.status.Units) == 0 || e.status.Revision != e.boot.Revision {
+			continue
+		}
+		if err := c.introduce(ctx, e, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}

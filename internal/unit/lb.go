@@ -1,0 +1,47 @@
+package unit
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+)
+
+// haproxy is the internal load balancer: the one way to the API servers. It passes TLS through unopened,
+// and sends connections to servers that say they are ready.
+func haproxy(d Desired) Unit {
+	var b strings.Builder
+	fmt.Fprintf(&b, `global
+  maxconn 4000
+  stats socket /run/haproxy.sock mode 600 level admin
+defaults
+  mode tcp
+  timeout connect 2s
+  timeout client 1h
+  timeout server 1h
+  timeout check 2s
+frontend kube-apiserver
+  bind %s:%d
+  default_backend kube-apiserver
+backend kube-apiserver
+  balance leastconn
+  option httpchk GET /readyz
+  http-check expect status 200
+  default-server check check-ssl verify required ca-file %s verifyhost %s inter 2s fastinter 100ms downinter 100ms rise 1 fall 2 on-marked-down shutdown-sessions
+`, d.Me().Address, PortAPIServer, CAFile(CAKubernetes), APIServerName)
+	for _, m := range d.WithRole(v1alpha1.RoleControlPlane) {
+		fmt.Fprintf(&b, "  server %s %s:%d\n", m.Name, m.Address, PortAPIServer)
+	}
+	return Unit{
+		Name: "haproxy",
+		// -W: a master that hands over to a new worker; -db would lose connections on reload.
+		Args: []string{"/usr/sbin/haproxy", "-W", "-f", "/etc/haproxy/haproxy.cfg"},
+		Files: []File{
+			caFile(d, CAKubernetes),
+			{Path: "/etc/haproxy/haproxy.cfg", Mode: 0o644, Content: b.String()},
+		},
+		Ready: Probe{URL: fmt.Sprintf("tcp://%s:%d", d.Me().Address, PortAPIServer)},
+		Grace: 5 * time.Second,
+	}
+}

@@ -1,0 +1,156 @@
+package unit
+
+import (
+	"fmt"
+	"time"
+)
+
+const containerdSocket = "/run/containerd/containerd.sock"
+
+// PauseImage holds the namespaces of every pod.
+const PauseImage = "ashlar.dev/pause:3.10"
+
+func worker(d Desired) []Unit {
+	units := []Unit{containerd(), image("pause"), image("coredns")}
+	if !d.Complete() {
+		return units
+	}
+	return append(units, kubelet(d), kubeProxy(d), calicoStartup(d), calicoTunnel(d), calicoNode(d), cni(d))
+}
+
+func containerd() Unit {
+	return Unit{
+		Name: "containerd",
+		Args: []string{Bin + "/containerd", "--config=/etc/containerd/config.toml"},
+		Env:  []string{"PATH=" + Bin + ":/usr/sbin:/usr/bin:/sbin:/bin"},
+		Files: []File{{Path: "/etc/containerd/config.toml", Mode: 0o600, Content: fmt.Sprintf(`version = 3
+root = "/var/lib/containerd"
+state = "/run/containerd"
+disabled_plugins = [
+  "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs", "io.containerd.tracing.processor.v1.otlp",
+]
+
+[grpc]
+  address = %q
+
+[plugins.'io.containerd.cri.v1.images']
+  snapshotter = "overlayfs"
+  [plugins.'io.containerd.cri.v1.images'.pinned_images]
+    sandbox = %q
+
+[plugins.'io.containerd.cri.v1.runtime']
+  restrict_oom_score_adj = true
+  enable_unprivileged_ports = true
+  enable_unprivileged_icmp = false
+  [plugins.'io.containerd.cri.v1.runtime'.cni]
+    bin_dirs = [%q]
+    conf_dir = %q
+  [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
+      BinaryName = %q
+      SystemdCgroup = false
+`, containerdSocket, PauseImage, cniBin, cniConf, Bin+"/runc")}},
+		Ready: Probe{URL: "unix://" + containerdSocket},
+		// Pods outlive a restart of containerd: its shims are not its children.
+		Grace: 5 * time.Second,
+	}
+}
+
+// image puts an image that every node needs into containerd. There is no registry: images are part of the bundle.
+func image(name string) Unit {
+	return Unit{
+		Name:  "image-" + name,
+		Args:  []string{Bin + "/ctr", "--namespace=k8s.io", "images", "import", "--local", ImagesDir + "/" + name + ".tar"},
+		After: []string{"containerd"},
+		Once:  true,
+	}
+}
+
+func kubelet(d Desired) Unit {
+	client, serving := certificate(d, CAKubernetes, "kubelet"), certificate(d, CAKubernetes, "kubelet-serving")
+	config := kubeconfig(d, "kubelet", client)
+	return Unit{
+		Name: "kubelet",
+		Args: []string{
+			Bin + "/kubelet",
+			"--config=/etc/kubernetes/kubelet.yaml",
+			"--kubeconfig=" + config.Path,
+			"--hostname-override=" + d.Self,
+			"--node-ip=" + d.Me().Address.String(),
+		},
+		Env: []string{"PATH=" + Bin + ":/usr/sbin:/usr/bin:/sbin:/bin"},
+		Files: []File{
+			caFile(d, CAKubernetes), config,
+			{Path: "/etc/kubernetes/kubelet.yaml", Mode: 0o600, Content: fmt.Sprintf(`apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication:
+  anonymous: {enabled: false}
+  webhook: {enabled: true, cacheTTL: 10s}
+  x509: {clientCAFile: %[1]s}
+authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 10s, cacheUnauthorizedTTL: 10s}}
+address: %[2]s
+readOnlyPort: 0
+tlsCertFile: %[3]s
+tlsPrivateKeyFile: %[4]s
+tlsMinVersion: VersionTLS12
+tlsCipherSuites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256]
+featureGates: {ReloadKubeletServerCertificateFile: true}
+containerRuntimeEndpoint: unix://%[5]s
+cgroupDriver: cgroupfs
+failCgroupV1: false
+failSwapOn: false
+clusterDNS: [%[6]s]
+clusterDomain: %[7]s
+resolvConf: /etc/resolv.conf
+seccompDefault: true
+podPidsLimit: 4096
+serializeImagePulls: false
+makeIPTablesUtilChains: true
+streamingConnectionIdleTimeout: 5m
+eventRecordQPS: 50
+imageGCHighThresholdPercent: 100
+evictionHard: {memory.available: 100Mi, nodefs.available: 1Gi, imagefs.available: 1Gi, nodefs.inodesFree: 5%%}
+enableDebuggingHandlers: true
+enableProfilingHandler: false
+enableDebugFlagsHandler: false
+`, CAFile(CAKubernetes), d.Me().Address, serving.Profile.CertFile(), serving.Profile.KeyFile(), containerdSocket, d.DNSServiceIP(), d.ClusterDomain)},
+		},
+		Certificates: []Certificate{client, serving},
+		After:        []string{"containerd"},
+		Wait:         []Probe{d.apiReady()},
+		Ready:        Probe{URL: "http://127.0.0.1:10248/healthz"},
+		Grace:        5 * time.Second,
+	}
+}
+
+func kubeProxy(d Desired) Unit {
+	client := certificate(d, CAKubernetes, "kube-proxy")
+	config := kubeconfig(d, "kube-proxy", client)
+	return Unit{
+		Name: "kube-proxy",
+		Args: []string{Bin + "/kube-proxy", "--config=/etc/kubernetes/kube-proxy.yaml"},
+		Env:  []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
+		Files: []File{
+			caFile(d, CAKubernetes), config,
+			{Path: "/etc/kubernetes/kube-proxy.yaml", Mode: 0o600, Content: fmt.Sprintf(`apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+mode: nftables
+clusterCIDR: %[1]s
+clientConnection: {kubeconfig: %[2]s}
+hostnameOverride: %[3]s
+bindAddress: %[4]s
+healthzBindAddress: 127.0.0.1:10256
+metricsBindAddress: 127.0.0.1:10249
+nodePortAddresses: [primary]
+conntrack: {maxPerCore: 0, min: 0}
+nftables: {minSyncPeriod: 100ms}
+`, d.PodCIDR, config.Path, d.Self, d.Me().Address)},
+		},
+		Certificates: []Certificate{client},
+		Wait:         []Probe{d.apiReady()},
+		Ready:        Probe{URL: "http://127.0.0.1:10256/healthz"},
+		Grace:        5 * time.Second,
+	}
+}

@@ -1,0 +1,143 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ServerStatus is what a server says about itself, sealed or not.
+type ServerStatus struct {
+	Initialized bool   `json:"initialized"`
+	Sealed      bool   `json:"sealed"`
+	Version     string `json:"version"`
+	ClusterName string `json:"cluster_name"`
+}
+
+// Status asks the server how far it is. Give the client one address: each server has a status of its own.
+func (c *Client) Status(ctx context.Context) (ServerStatus, error) {
+	var s ServerStatus
+	if err := c.get(ctx, "sys/seal-status", &s); err != nil {
+		return s, fmt.Errorf("ask for the seal status: %w", err)
+	}
+	return s, nil
+}
+
+// ErrNeverRecorded says that Vault was initialised by a run of ours that ended before the unseal keys reached the
+// disk. Nobody can ever open that Vault, and nothing can be in it: recreate its machine, and initialise again.
+var ErrNeverRecorded = errors.New("vault was initialised, but the run that did it died before the unseal keys were written; nothing is in it yet: its machine has to be created anew")
+
+// ErrForeignKeys says that Vault and the keys do not belong together. Nothing may be wiped then.
+var ErrForeignKeys = errors.New("vault and the unseal keys do not belong together")
+
+// Initialise initialises Vault and records the unseal keys at path, unless both has been done, and returns them.
+// The root token is returned only by the call that initialised.
+//
+// There is a moment between Vault's making of the keys and their safe arrival on disk. To tell a crash in that moment
+// from keys that somebody lost, the intention is recorded first: an initialised Vault with an intention and no keys
+// is ErrNeverRecorded, and empty; one with neither is ErrForeignKeys, and must be left alone.
+func (c *Client) Initialise(ctx context.Context, path string) (keys Keys, root string, err error) {
+	status, err := c.Status(ctx)
+	if err != nil {
+		return Keys{}, "", err
+	}
+	keys, err = ReadKeys(path)
+	if err != nil {
+		return Keys{}, "", err
+	}
+	switch {
+	case status.Initialized && keys.recorded():
+		return keys, "", nil
+	case status.Initialized && keys.Intended:
+		return Keys{}, "", ErrNeverRecorded
+	case status.Initialized:
+		return Keys{}, "", fmt.Errorf("%w: the server is initialised, and there are no keys at %s; restore that file", ErrForeignKeys, path)
+	case keys.recorded():
+		return Keys{}, "", fmt.Errorf("%w: %s holds keys, but the server is empty: its disk is gone, and with it the CAs; `ashlar down` and `up` make a new cluster", ErrForeignKeys, path)
+	}
+	return c.initialise(ctx, path)
+}
+
+func (c *Client) initialise(ctx context.Context, path string) (Keys, string, error) {
+	if err := (Keys{Intended: true}).write(path); err != nil {
+		return Keys{}, "", err
+	}
+	var out struct {
+		Keys []string `json:"keys_base64"`
+		Root string   `json:"root_token"`
+	}
+	// One share: whoever holds the operator's directory holds all of them anyway.
+	err := c.put(ctx, "sys/init", map[string]any{"secret_shares": 1, "secret_threshold": 1}, &out)
+	if err != nil {
+		return Keys{}, "", fmt.Errorf("initialise vault: %w", err)
+	}
+	keys := Keys{Shares: out.Keys, Threshold: 1}
+	if err := keys.write(path); err != nil {
+		return Keys{}, "", fmt.Errorf("vault is initialised, but: %w; %w", err, ErrNeverRecorded)
+	}
+	return keys, out.Root, nil
+}
+
+// Unseal opens a server, and returns once it is open; nothing happens if it is. One that has just joined others opens
+// only after it has heard from their leader.
+func (c *Client) Unseal(ctx context.Context, keys Keys) error {
+	if len(keys.Shares) < max(1, keys.Threshold) {
+		return fmt.Errorf("unseal vault: %d keys are not enough", len(keys.Shares))
+	}
+	s, err := c.Status(ctx)
+	for i := 0; err == nil && s.Sealed && i < keys.Threshold; i++ {
+		err = c.put(ctx, "sys/unseal", map[string]any{"key": keys.Shares[i]}, &s)
+	}
+	if err != nil {
+		return fmt.Errorf("unseal vault: %w", err)
+	}
+	return poll(ctx, "vault is unsealed", func() (bool, error) {
+		s, err := c.Status(ctx)
+		return err == nil && !s.Sealed, err
+	})
+}
+
+// RaftJoin makes an empty server a member of leader's cluster (leader: host:port; ca: what its certificate is
+// recognised by, as PEM; a self-signed one is its own). The server then has to be unsealed, and is a member a moment
+// after that. Nothing happens if it is initialised already.
+func (c *Client) RaftJoin(ctx context.Context, leader, ca string) error {
+	s, err := c.Status(ctx)
+	if err != nil || s.Initialized {
+		return err
+	}
+	var out struct{ Joined bool }
+	body := map[string]any{"leader_api_addr": "https://" + leader, "leader_ca_cert": ca}
+	if err := c.put(ctx, "sys/storage/raft/join", body, &out); err != nil {
+		return fmt.Errorf("join the cluster of %s: %w", leader, err)
+	}
+	if !out.Joined {
+		return fmt.Errorf("join the cluster of %s: refused", leader)
+	}
+	return nil
+}
+
+// WaitActive returns when one of the client's servers is unsealed and leads, which is when Vault takes requests.
+func (c *Client) WaitActive(ctx context.Context) error {
+	return poll(ctx, "vault is active", func() (bool, error) {
+		err := c.get(ctx, "sys/health", &struct{}{})
+		return err == nil, err
+	})
+}
+
+// poll asks until the answer is yes; Vault has no way to tell by itself.
+func poll(ctx context.Context, what string, ask func() (bool, error)) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		yes, err := ask()
+		if yes {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait until %s: %w", what, errors.Join(ctx.Err(), err))
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,19 @@
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+
+path "auth/token/revoke-self" {
+  capabilities = ["update"]
+}
+
+path "demo/machines/data/{{identity.entity.metadata.machine}}/desired" {
+  capabilities = ["read"]
+}
+
+path "demo/machines/data/{{identity.entity.metadata.machine}}/status" {
+  capabilities = ["create", "read", "update"]
+}

@@ -1,0 +1,147 @@
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+
+path "auth/token/revoke-self" {
+  capabilities = ["update"]
+}
+
+# init tokens: only wrapped, so that their first use is noticed
+path "auth/demo/approle/role/+/secret-id" {
+  capabilities = ["update"]
+  min_wrapping_ttl = "1s"
+  max_wrapping_ttl = "600s"
+  allowed_parameters = {
+  }
+}
+
+# a stolen token must not become a lasting credential
+path "auth/demo/approle/role/operator/secret-id" {
+  capabilities = ["deny"]
+}
+
+# tell machines what to be
+path "demo/machines/data/+/desired" {
+  capabilities = ["create", "read", "update"]
+}
+
+path "demo/machines/data/+/status" {
+  capabilities = ["read"]
+}
+
+# make the key once, and never read it
+path "demo/secrets/data/service-account" {
+  capabilities = ["create"]
+}
+
+path "demo/secrets/metadata/service-account" {
+  capabilities = ["read"]
+}
+
+path "demo/pki/kubernetes/sign/admin" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "common_name" = ["admin"]
+    "csr" = []
+    "exclude_cn_from_sans" = [true]
+  }
+}
+
+# read the layout
+path "sys/mounts" {
+  capabilities = ["read"]
+}
+
+path "sys/auth" {
+  capabilities = ["read"]
+}
+
+path "sys/policies/acl" {
+  capabilities = ["list"]
+}
+
+path "sys/policies/acl/demo-*" {
+  capabilities = ["read"]
+}
+
+path "demo/machines/config" {
+  capabilities = ["read"]
+}
+
+path "demo/machines/metadata" {
+  capabilities = ["list"]
+}
+
+path "demo/machines/metadata/+" {
+  capabilities = ["list"]
+}
+
+path "demo/secrets/config" {
+  capabilities = ["read"]
+}
+
+path "demo/transit/keys" {
+  capabilities = ["list"]
+}
+
+path "demo/transit/keys/+" {
+  capabilities = ["read"]
+}
+
+path "demo/pki/+/roles" {
+  capabilities = ["list"]
+}
+
+path "demo/pki/+/roles/+" {
+  capabilities = ["read"]
+}
+
+path "demo/pki/+/config/acme" {
+  capabilities = ["read"]
+}
+
+path "demo/pki/+/certs" {
+  capabilities = ["list"]
+}
+
+path "auth/demo/approle/role" {
+  capabilities = ["list"]
+}
+
+path "auth/demo/approle/role/+" {
+  capabilities = ["read"]
+}
+
+path "auth/demo/approle/role/+/role-id" {
+  capabilities = ["read"]
+}
+
+path "identity/entity/name" {
+  capabilities = ["list"]
+}
+
+path "identity/entity/name/+" {
+  capabilities = ["read"]
+}
+
+# who is a member
+path "sys/storage/raft/configuration" {
+  capabilities = ["read"]
+}
+
+# Vault asks for sudo even to read these two: the audit devices, and which tokens live
+path "sys/audit" {
+  capabilities = ["read", "sudo"]
+}
+
+path "auth/token/accessors" {
+  capabilities = ["list", "sudo"]
+}
+
+path "auth/token/lookup-accessor" {
+  capabilities = ["update"]
+}

@@ -1,0 +1,29 @@
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+
+path "auth/token/revoke-self" {
+  capabilities = ["update"]
+}
+
+path "demo/machines/data/{{identity.entity.metadata.machine}}/desired" {
+  capabilities = ["read"]
+}
+
+path "demo/machines/data/{{identity.entity.metadata.machine}}/status" {
+  capabilities = ["create", "read", "update"]
+}
+
+path "demo/pki/vault/sign/vault" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "alt_names" = []
+    "common_name" = []
+    "csr" = []
+    "exclude_cn_from_sans" = [true]
+  }
+}
