@@ -121,7 +121,7 @@ func serve(t *testing.T, vault *api.Client, tokenFile string) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- Serve(ctx, Options{Socket: socket, TokenFile: tokenFile, Connect: logical(vault, mount), Mount: mount, Key: "etcd"})
+		done <- Serve(ctx, Options{Socket: socket, TokenFile: tokenFile, Connect: connectVault(vault, mount), Mount: mount, Key: "etcd"})
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -9,8 +9,8 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// logical makes an Options.Connect of a Vault client: each token gets a copy of it.
-func logical(client *api.Client, mount string) func(token string) (Transit, error) {
+// connectVault makes an Options.Connect of a Vault client: each token gets a copy of it.
+func connectVault(client *api.Client, mount string) func(token string) (Transit, error) {
 	return func(token string) (Transit, error) {
 		own, err := client.Clone()
 		if err != nil {
