@@ -114,6 +114,12 @@ func (a *Agent) reconcile(ctx context.Context) time.Duration {
 		a.withVault(ctx)
 	}
 	a.problems = append(a.problems, diskProblems("/var")...)
+	if a.session != nil {
+		a.problems = append(a.problems, clockProblems(a.session.client.Skew())...)
+	}
+	if err := rotateLogs(logDir, maxLog); err != nil {
+		a.problem("shorten logs", err)
+	}
 	a.report(ctx)
 	if len(a.problems) > 0 || a.boot.VaultCA != "" && a.session == nil {
 		return a.again()

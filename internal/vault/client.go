@@ -43,6 +43,7 @@ type Client struct {
 	cluster   string
 	addresses []string
 	current   *atomic.Int64 // the address that answered last
+	skew      *atomic.Int64 // how far our clock is ahead of the server's, in nanoseconds
 	slots     chan struct{} // one for each request under way
 	http      *http.Client
 	timeout   time.Duration
@@ -77,6 +78,7 @@ func New(o Options) (*Client, error) {
 		cluster:   o.Cluster,
 		addresses: slices.Clone(o.Addresses),
 		current:   new(atomic.Int64),
+		skew:      new(atomic.Int64),
 		slots:     make(chan struct{}, 16),
 		timeout:   o.Timeout,
 		token:     o.Token,
@@ -104,6 +106,9 @@ func (c *Client) WithToken(token string) *Client {
 
 // Token returns the token that the client authenticates with. It is a secret.
 func (c *Client) Token() string { return c.token }
+
+// Skew is how far this machine's clock was ahead of the server's at the last answer, to the second.
+func (c *Client) Skew() time.Duration { return time.Duration(c.skew.Load()) }
 
 // Close drops idle connections, so that the next request sees the server's present certificate.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -242,6 +247,9 @@ func (c *Client) send(ctx context.Context, address, method, path string, payload
 	raw, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
 	if err != nil {
 		return nil, fmt.Errorf("vault at %s: %s %s: read the answer: %w", address, method, path, err)
+	}
+	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+		c.skew.Store(int64(time.Since(date).Truncate(time.Second)))
 	}
 	out := &response{raw: raw}
 	var problem struct{ Errors []string }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,4 +21,19 @@ func diskProblems(path string) []string {
 		return []string{fmt.Sprintf("only %d MiB are free below %s: make room, or units will fail", free>>20, path)}
 	}
 	return nil
+}
+
+// maxSkew is how far clocks may be apart. Vault backdates certificates by 30 s; beyond that a new one is not valid yet.
+const maxSkew = 20 * time.Second
+
+// clockProblems says when this machine's clock is not Vault's; skew is how far it is ahead.
+func clockProblems(skew time.Duration) []string {
+	if skew.Abs() <= maxSkew {
+		return nil
+	}
+	where := "ahead of"
+	if skew < 0 {
+		where = "behind"
+	}
+	return []string{fmt.Sprintf("the clock is %s %s Vault's: certificates may be refused; set it", skew.Abs().Round(time.Second), where)}
 }
