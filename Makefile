@@ -50,7 +50,7 @@ lint: ## golangci-lint, at the version that tools/go.mod pins
 
 .PHONY: build
 build: packages ## bin/ashlar
-	CGO_ENABLED=0 go build -trimpath -o bin/ashlar ./cmd/ashlar
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/ashlar ./cmd/ashlar
 
 .PHONY: bundle
 bundle: build ## all software of a cluster, from pinned modules (about 15 minutes the first time)

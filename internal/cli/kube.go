@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -71,23 +72,38 @@ func kubectlCommand(r *root) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			dir, err := os.MkdirTemp("", "ashlar-kubectl-") // 0700
+			b, err := clientcmd.Write(kubeconfig(c.Spec.Metadata.Name, cred))
 			if err != nil {
 				return err
 			}
-			defer os.RemoveAll(dir)
-			file := filepath.Join(dir, "kubeconfig")
-			if err := clientcmd.WriteToFile(kubeconfig(c.Spec.Metadata.Name, cred), file); err != nil {
+			file, err := inMemory("kubeconfig", b)
+			if err != nil {
 				return err
 			}
+			defer file.Close()
 			return c.RunInside(provider.FromOperator, func() error {
 				k := exec.CommandContext(cmd.Context(), c.Bundle.File("kubectl"), args...)
-				k.Env = append(os.Environ(), "KUBECONFIG="+file)
+				k.ExtraFiles = []*os.File{file}
+				k.Env = append(os.Environ(), "KUBECONFIG=/dev/fd/3") // the first after standard error
 				k.Stdin, k.Stdout, k.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 				return k.Run()
 			})
 		},
 	}
+}
+
+// inMemory is a file that no disk ever sees, and that is gone with whoever has it open.
+func inMemory(name string, content []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a file in memory: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if _, err := f.Write(content); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func execCommand(r *root) *cobra.Command {
