@@ -1,3 +1,3 @@
 package claim
 
-var pkiClaims = []Claim{}
+var pkiClaims = []Claim{pkiVaultOnly, pkiShortLived, pkiInitToken}

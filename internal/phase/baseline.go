@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
@@ -154,8 +154,11 @@ func observeNodes(ctx context.Context, c *Cluster) ([]Drift, error) {
 	if err := apiAnswers(ctx, config); err != nil {
 		return []Drift{{Object: "nodes", Cause: "the API does not answer", Action: "wait for it"}}, nil
 	}
-	var list *corev1.NodeList
-	if list, err = client.CoreV1().Nodes().List(ctx, metav1.ListOptions{}); err != nil {
+	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if apierrors.IsForbidden(err) {
+		return []Drift{{Object: "nodes", Cause: "administrators may not see them", Action: "look again"}}, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	var drift []Drift
