@@ -1,0 +1,201 @@
+// Command bench measures a cluster's life on this host and prints it as JSON: medians, with the least and the most.
+// ASHLAR names the binary, as `make bench` does.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	name    = "bench"
+	timeout = 5 * time.Minute
+	cluster = `apiVersion: ashlar.dev/v1alpha1
+kind: Cluster
+metadata: {name: ` + name + `}
+spec:
+  provider: {local: {}}
+  pools:
+  - {name: control-plane, role: control-plane, count: 1}
+  - {name: worker, role: worker, count: 2}
+`
+)
+
+// spread is what several runs came to.
+type spread struct {
+	Median float64 `json:"median"`
+	Least  float64 `json:"least"`
+	Most   float64 `json:"most"`
+}
+
+// report is what is printed. Times are seconds, memory is MiB.
+type report struct {
+	Runs   int               `json:"runs"`
+	Up     spread            `json:"upSeconds"`
+	Phases map[string]spread `json:"upSecondsByPhase"`
+	Again  spread            `json:"secondUpSeconds"`
+	Verify spread            `json:"verifySeconds"`
+	Down   spread            `json:"downSeconds"`
+	RSS    map[string]spread `json:"rssMiBByProcess"`
+	PSS    spread            `json:"pssMiB"`
+}
+
+func main() {
+	runs := flag.Int("n", 3, "how many runs")
+	flag.Parse()
+	if err := bench(*runs); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func bench(runs int) error {
+	dir, err := os.MkdirTemp("", "ashlar-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "cluster.yaml")
+	if err := os.WriteFile(file, []byte(cluster), 0o600); err != nil {
+		return err
+	}
+	defer func() { _, _, _ = ashlar(file, "down") }()
+	samples := map[string][]float64{}
+	for range runs {
+		if err := once(file, func(what string, value float64) { samples[what] = append(samples[what], value) }); err != nil {
+			return err
+		}
+	}
+	r := report{Runs: runs, Phases: map[string]spread{}, RSS: map[string]spread{}}
+	for what, s := range samples {
+		kind, of, _ := strings.Cut(what, "/")
+		switch kind {
+		case "phase":
+			r.Phases[of] = spreadOf(s)
+		case "rss":
+			r.RSS[of] = spreadOf(s)
+		}
+	}
+	r.Up, r.Again, r.Verify = spreadOf(samples["up"]), spreadOf(samples["again"]), spreadOf(samples["verify"])
+	r.Down, r.PSS = spreadOf(samples["down"]), spreadOf(samples["pss"])
+	out := json.NewEncoder(os.Stdout)
+	out.SetIndent("", "  ")
+	return out.Encode(r)
+}
+
+// once takes a cluster from nothing to nothing.
+func once(file string, sample func(string, float64)) error {
+	syscall.Sync() // an earlier build's writes are not the cluster's
+	out, took, err := ashlar(file, "up", "-o", "json")
+	if err != nil {
+		return err
+	}
+	sample("up", took)
+	var up struct {
+		Timings []struct {
+			Phase   string
+			Seconds float64
+		}
+	}
+	if err := json.Unmarshal(out, &up); err != nil {
+		return fmt.Errorf("read what up answered: %w", err)
+	}
+	for _, t := range up.Timings {
+		sample("phase/"+t.Phase, t.Seconds)
+	}
+	if _, took, err = ashlar(file, "up"); err != nil {
+		return err
+	}
+	sample("again", took)
+	if err := memory(sample); err != nil {
+		return err
+	}
+	_, took, err = ashlar(file, "verify", "-o", "json")
+	if exit := (*exec.ExitError)(nil); err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 2) {
+		return err
+	}
+	sample("verify", took)
+	if _, took, err = ashlar(file, "down"); err != nil {
+		return err
+	}
+	sample("down", took)
+	return nil
+}
+
+func ashlar(file string, args ...string) ([]byte, float64, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Getenv("ASHLAR"), append([]string{"-f", file}, args...)...)
+	var out, problems bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	began := time.Now()
+	if err := cmd.Run(); err != nil {
+		return out.Bytes(), 0, fmt.Errorf("ashlar %v: %w\n%s", args, err, problems.Bytes())
+	}
+	return out.Bytes(), time.Since(began).Seconds(), nil
+}
+
+// memory sums up the resident memory of the cluster's processes by name. Shared pages count for each of them in RSS, and
+// once in PSS.
+func memory(sample func(string, float64)) error {
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return err
+	}
+	rss, pss := map[string]float64{}, 0.0
+	for _, p := range processes {
+		groups, err := os.ReadFile(p + "/cgroup")
+		if err != nil || !bytes.Contains(groups, []byte("/ashlar/"+name+"/")) {
+			continue
+		}
+		command, err := os.ReadFile(p + "/comm")
+		if err != nil {
+			continue // it has ended
+		}
+		rollup, err := os.ReadFile(p + "/smaps_rollup")
+		if err != nil {
+			continue
+		}
+		rss[strings.TrimSpace(string(command))] += field(rollup, "Rss:")
+		pss += field(rollup, "Pss:")
+	}
+	total := 0.0
+	for command, mib := range rss {
+		sample("rss/"+command, mib)
+		total += mib
+	}
+	sample("rss/all", total)
+	sample("pss", pss)
+	return nil
+}
+
+// field reads a line of smaps_rollup, in MiB.
+func field(rollup []byte, name string) float64 {
+	for line := range strings.Lines(string(rollup)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == name {
+			kib, _ := strconv.ParseFloat(f[1], 64)
+			return kib / 1024
+		}
+	}
+	return 0
+}
+
+func spreadOf(s []float64) spread {
+	if len(s) == 0 {
+		return spread{}
+	}
+	s = slices.Sorted(slices.Values(s))
+	return spread{Median: s[len(s)/2], Least: s[0], Most: s[len(s)-1]}
+}
