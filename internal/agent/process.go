@@ -23,7 +23,6 @@ import (
 type process struct {
 	record
 	pidfd int
-	child bool // started by this agent, so it is ours to reap
 }
 
 // record is what is written down of a process, in memory that a reboot clears.
@@ -72,11 +71,10 @@ func start(u unit.Unit, logDir, recordDir string, now time.Time) (*process, erro
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start unit %s: %w", u.Name, err)
 	}
-	p := &process{pidfd: pidfd, child: true, record: record{
+	p := &process{pidfd: pidfd, record: record{
 		PID: cmd.Process.Pid, StartTime: startTime(cmd.Process.Pid), Digest: u.Digest(), Since: now}}
 	if err := writeRecord(recordDir, u.Name, p.record); err != nil {
-		_ = p.signal(unix.SIGKILL)
-		p.reap()
+		p.stop(0)
 		return nil, fmt.Errorf("record unit %s: %w", u.Name, err)
 	}
 	return p, nil
@@ -116,11 +114,8 @@ func (p *process) wait(ctx context.Context) (int, error) {
 	}
 }
 
+// reap collects the exit code of a process that has ended. That of an adopted one is PID 1's to know.
 func (p *process) reap() int {
-	defer unix.Close(p.pidfd)
-	if !p.child {
-		return -1 // PID 1 reaps it
-	}
 	var ws unix.WaitStatus
 	for {
 		_, err := unix.Wait4(p.PID, &ws, 0, nil)
@@ -139,8 +134,11 @@ func (p *process) reap() int {
 
 func (p *process) signal(s unix.Signal) error { return unix.PidfdSendSignal(p.pidfd, s, nil, 0) }
 
+func (p *process) close() { unix.Close(p.pidfd) }
+
 // stop asks the process to end, and kills it when it takes longer than grace.
 func (p *process) stop(grace time.Duration) {
+	defer p.close()
 	_ = p.signal(unix.SIGTERM)
 	ctx, cancel := context.WithTimeout(context.Background(), max(grace, time.Second))
 	defer cancel()

@@ -249,6 +249,7 @@ func (s *supervisor) watch(ctx context.Context, r *supervised, p *process) bool 
 	s.mu.Lock()
 	r.proc = nil
 	s.mu.Unlock()
+	p.close()
 	if err != nil {
 		return true // the context ended; the process goes on
 	}

@@ -61,13 +61,14 @@ func Main(args []string, stdout, stderr io.Writer) int {
 func exitCode(err error) int {
 	var exit *exec.ExitError
 	var input inputError
+	var refused phase.InputError
 	var invalid v1alpha1.Errors
 	switch {
 	case err == nil:
 		return ExitDone
 	case errors.Is(err, errDiffers):
 		return ExitDiffers
-	case errors.As(err, &input), errors.As(err, &invalid):
+	case errors.As(err, &input), errors.As(err, &refused), errors.As(err, &invalid):
 		return ExitInput
 	case errors.As(err, &exit):
 		return exit.ExitCode() // of what was run for the user

@@ -31,11 +31,16 @@ type Cluster struct {
 	Bundle   *bundle.Bundle
 	Provider provider.Provider
 
-	mu       sync.Mutex
-	machines []provider.Machine
-	vault    *vaultAccess
-	kube     *kubeAccess
+	mu    sync.Mutex
+	vault *vaultAccess
+	kube  *kubeAccess
 }
+
+// InputError is the user's to mend.
+type InputError struct{ error }
+
+// Unwrap returns what is wrong.
+func (e InputError) Unwrap() error { return e.error }
 
 // Options say where things are.
 type Options struct {
@@ -105,8 +110,8 @@ func (c *Cluster) loadIdentity() error {
 	want := c.wantIdentity()
 	want.ID = have.ID
 	if have != want {
-		return fmt.Errorf("a cluster named %s exists already with another identity (%+v; the file says %+v): "+
-			"choose another metadata.name, or remove the old one with `ashlar down`", have.Name, have, want)
+		return InputError{fmt.Errorf("a cluster named %s exists already with another identity (%+v; the file says %+v): "+
+			"choose another metadata.name, or remove the old one by `ashlar down` with its own file", have.Name, have, want)}
 	}
 	c.ID = have.ID
 	return nil

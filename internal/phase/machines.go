@@ -23,7 +23,7 @@ import (
 func preflight(ctx context.Context, c *Cluster) ([]Drift, error) {
 	var problems []error
 	if want, have := c.Spec.Spec.KubernetesVersion, c.Bundle.Versions()["kubernetes"]; want != have {
-		problems = append(problems, fmt.Errorf("spec.kubernetesVersion: the bundle has Kubernetes %s, not %s", have, want))
+		problems = append(problems, InputError{fmt.Errorf("spec.kubernetesVersion: the bundle has Kubernetes %s, not %s", have, want)})
 	}
 	if err := c.Bundle.VerifyQuick(ctx); err != nil {
 		problems = append(problems, err)
@@ -36,7 +36,7 @@ func preflight(ctx context.Context, c *Cluster) ([]Drift, error) {
 func observeMachines(ctx context.Context, c *Cluster) ([]Drift, error) {
 	var drift []Drift
 	if !c.Exists() {
-		drift = append(drift, Drift{Object: c.Spec.Metadata.Name, Cause: "there is no such cluster", Action: "create it"})
+		drift = append(drift, Drift{Object: c.Spec.Metadata.Name, Cause: "there is no such cluster", Action: "create it", hides: true})
 	}
 	have, err := c.Provider.List(ctx)
 	if err != nil {
@@ -47,7 +47,7 @@ func observeMachines(ctx context.Context, c *Cluster) ([]Drift, error) {
 		i := slices.IndexFunc(have, func(h provider.Machine) bool { return h.Name == m.Name })
 		switch {
 		case i < 0 || have[i].State == provider.Absent:
-			drift = append(drift, Drift{Object: m.Name, Cause: "the machine does not exist", Action: "create it as " + string(m.Role)})
+			drift = append(drift, Drift{Object: m.Name, Cause: "the machine does not exist", Action: "create it as " + string(m.Role), hides: true})
 		case have[i].Role != m.Role:
 			return nil, fmt.Errorf("machine %s is a %s machine, the file says %s: name the pool differently, so that a new machine is made",
 				m.Name, have[i].Role, m.Role)
@@ -57,7 +57,7 @@ func observeMachines(ctx context.Context, c *Cluster) ([]Drift, error) {
 	}
 	for _, h := range have {
 		if !slices.ContainsFunc(want, func(m v1alpha1.Machine) bool { return m.Name == h.Name }) {
-			drift = append(drift, Drift{Object: h.Name, Cause: "no pool declares this machine any more", Action: "revoke and delete it"})
+			drift = append(drift, Drift{Object: h.Name, Cause: "no pool declares this machine any more", Action: "delete it, and what Vault has for it", hides: true})
 		}
 	}
 	if !c.Exists() {
@@ -72,11 +72,6 @@ func observeMachines(ctx context.Context, c *Cluster) ([]Drift, error) {
 		drift = append(drift, Drift{Object: object, Cause: n.Cause, Action: n.Action})
 	}
 	return drift, err
-}
-
-// blocksMachines: without Vault's machines nothing more can be seen.
-func blocksMachines(drift []Drift) bool {
-	return slices.ContainsFunc(drift, func(d Drift) bool { return d.Cause != "the machine is powered off" && d.Object != "network" })
 }
 
 func applyMachines(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) error {

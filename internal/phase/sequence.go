@@ -5,6 +5,7 @@ package phase
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"ashlar.dev/ashlar/internal/ui"
 )
@@ -15,28 +16,27 @@ type Drift struct {
 	Object string `json:"object"`
 	Cause  string `json:"cause"`
 	Action string `json:"action"`
+
+	hides bool // nothing that comes after it can be observed
 }
 
-// step is one phase. Observing changes nothing. A step whose drift hides what comes after it says so by blocks.
+// step is one phase. Observing changes nothing.
 type step struct {
 	name    string
 	observe func(context.Context, *Cluster) ([]Drift, error)
 	apply   func(context.Context, *Cluster, []Drift, *ui.Progress) error
-	blocks  func([]Drift) bool
 }
 
 // sequence reads as the table of contents of a cluster.
 var sequence = []step{
-	{"preflight", preflight, nil, nil},
-	{"machines", observeMachines, applyMachines, blocksMachines},
-	{"vault", observeVault, applyVault, always},
-	{"enrolment", observeEnrolment, applyEnrolment, nil},
-	{"baseline", observeBaseline, applyBaseline, nil},
-	{"units", observeUnits, applyUnits, nil},
-	{"nodes", observeNodes, applyNodes, nil},
+	{"preflight", preflight, nil},
+	{"machines", observeMachines, applyMachines},
+	{"vault", observeVault, applyVault},
+	{"enrolment", observeEnrolment, applyEnrolment},
+	{"baseline", observeBaseline, applyBaseline},
+	{"units", observeUnits, applyUnits},
+	{"nodes", observeNodes, applyNodes},
 }
-
-func always([]Drift) bool { return true }
 
 // Plan says what differs. It changes nothing.
 func Plan(ctx context.Context, c *Cluster) ([]Drift, error) {
@@ -47,7 +47,7 @@ func Plan(ctx context.Context, c *Cluster) ([]Drift, error) {
 			return all, fmt.Errorf("%s: %w", s.name, err)
 		}
 		all = append(all, named(s.name, drift)...)
-		if len(drift) > 0 && s.blocks != nil && s.blocks(drift) {
+		if slices.ContainsFunc(drift, func(d Drift) bool { return d.hides }) {
 			all = append(all, Drift{Phase: "then", Object: "everything after", Cause: "cannot be observed before " + s.name, Action: "look again"})
 			break
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -64,13 +65,20 @@ func unready(e enrolled, now time.Time) []Drift {
 		want[u.Name] = u.Digest()
 	}
 	var drift []Drift
+	reported := map[string]bool{}
 	for _, u := range e.status.Units {
 		object := name + "/" + u.Name
+		reported[u.Name] = true
 		switch {
 		case !u.State.Settled():
 			drift = append(drift, Drift{Object: object, Cause: strings.TrimSpace(fmt.Sprintf("is %s %s", u.State, u.Reason)), Action: "wait for it"})
 		case want[u.Name] != u.Digest:
 			drift = append(drift, Drift{Object: object, Cause: "runs by another definition than this version of ashlar has", Action: "restart it"})
+		}
+	}
+	for _, unit := range slices.Sorted(maps.Keys(want)) {
+		if !reported[unit] {
+			drift = append(drift, Drift{Object: name + "/" + unit, Cause: "does not run", Action: "wait for it"})
 		}
 	}
 	return drift

@@ -48,7 +48,7 @@ func observeVault(ctx context.Context, c *Cluster) ([]Drift, error) {
 	var drift []Drift
 	for _, m := range machines {
 		if cause, action := c.vaultMember(ctx, m); cause != "" {
-			drift = append(drift, Drift{Object: m.Name, Cause: cause, Action: action})
+			drift = append(drift, Drift{Object: m.Name, Cause: cause, Action: action, hides: true})
 		}
 	}
 	if len(drift) > 0 {
@@ -56,7 +56,7 @@ func observeVault(ctx context.Context, c *Cluster) ([]Drift, error) {
 	}
 	v, err := c.operatorVault(ctx)
 	if errors.Is(err, errNoCredential) || refused(err) {
-		return []Drift{{Object: "vault", Cause: "the operator cannot log in: " + err.Error(), Action: "set it up with a root token from the unseal keys"}}, nil
+		return []Drift{{Object: "vault", Cause: "the operator cannot log in: " + err.Error(), Action: "set it up with a root token from the unseal keys", hides: true}}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func observeVault(ctx context.Context, c *Cluster) ([]Drift, error) {
 	}
 	have, err := vault.Observe(ctx, v, want)
 	if refused(err) {
-		return []Drift{{Object: "vault", Cause: "the operator may not look: " + err.Error(), Action: "set it up with a root token from the unseal keys"}}, nil
+		return []Drift{{Object: "vault", Cause: "the operator may not look: " + err.Error(), Action: "set it up with a root token from the unseal keys", hides: true}}, nil
 	}
 	if err != nil {
 		return nil, err

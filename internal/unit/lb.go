@@ -14,7 +14,6 @@ func haproxy(d Desired) Unit {
 	var b strings.Builder
 	fmt.Fprintf(&b, `global
   maxconn 4000
-  stats socket /run/haproxy.sock mode 600 level admin
 defaults
   mode tcp
   timeout connect 2s

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,12 +81,15 @@ spec:
 }
 
 // try runs the binary and returns all it wrote, and its exit code.
-func try(args ...string) (string, int) {
+func try(args ...string) (string, int) { return tryWith("", args...) }
+
+// tryWith is try with something on standard input.
+func tryWith(stdin string, args ...string) (string, int) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
 	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &out
 	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {

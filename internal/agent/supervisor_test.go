@@ -1,0 +1,185 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+// dirs are a supervisor's, and outlive it as they do on a machine.
+type dirs struct{ logs, records string }
+
+// begin starts a supervisor; end leaves its units running, as a killed agent does.
+func (d dirs) begin(t *testing.T) (s *supervisor, ctx context.Context, end func()) {
+	t.Helper()
+	s, err := newSupervisor(d.logs, d.records)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	end = func() { cancel(); s.wg.Wait() }
+	t.Cleanup(end)
+	return s, ctx, end
+}
+
+func newDirs(t *testing.T) dirs { return dirs{t.TempDir(), t.TempDir()} }
+
+// kill ends a unit that is left over when a test ends.
+func (d dirs) kill(t *testing.T, name string) {
+	t.Cleanup(func() {
+		if p := adopt(d.records, name); p != nil {
+			p.stop(time.Second)
+		}
+	})
+}
+
+func sleeper(name string) unit.Unit {
+	return unit.Unit{Name: name, Args: []string{"/bin/sleep", "600"}}
+}
+
+// await waits until a unit is as it should be.
+func await(t *testing.T, s *supervisor, name string, is func(UnitStatus) bool) UnitStatus {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	for {
+		change := s.changes()
+		for _, u := range s.statuses() {
+			if u.Name == name && is(u) {
+				return u
+			}
+		}
+		select {
+		case <-change:
+		case <-deadline:
+			t.Fatalf("unit %s did not come to it: %+v", name, s.statuses())
+		}
+	}
+}
+
+func ready(u UnitStatus) bool { return u.State == UnitReady }
+func done(u UnitStatus) bool  { return u.State == UnitDone }
+
+// alive says whether there is such a process; a zombie is none.
+func alive(pid int) bool { return startTime(pid) != "" }
+
+func TestKilledUnitComesBack(t *testing.T) {
+	d := newDirs(t)
+	d.kill(t, "a")
+	s, ctx, _ := d.begin(t)
+	s.apply(ctx, []unit.Unit{sleeper("a")}, false)
+	first := await(t, s, "a", ready)
+	if err := unix.Kill(first.PID, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	await(t, s, "a", func(u UnitStatus) bool { return ready(u) && u.PID != first.PID })
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it was back only after %s", took)
+	}
+}
+
+func TestNextSupervisorAdopts(t *testing.T) {
+	d := newDirs(t)
+	d.kill(t, "a")
+	s, ctx, end := d.begin(t)
+	s.apply(ctx, []unit.Unit{sleeper("a")}, false)
+	first := await(t, s, "a", ready)
+	end()
+	if !alive(first.PID) {
+		t.Fatal("the unit ended with its supervisor")
+	}
+	s, ctx, _ = d.begin(t)
+	s.apply(ctx, []unit.Unit{sleeper("a")}, false)
+	if again := await(t, s, "a", ready); again.PID != first.PID {
+		t.Errorf("pid %d became %d: the unit was restarted", first.PID, again.PID)
+	}
+}
+
+func TestRemovedUnitStops(t *testing.T) {
+	d := newDirs(t)
+	d.kill(t, "a")
+	s, ctx, _ := d.begin(t)
+	s.apply(ctx, []unit.Unit{sleeper("a")}, false)
+	first := await(t, s, "a", ready)
+	s.apply(ctx, nil, false)
+	if alive(first.PID) {
+		t.Error("the unit still runs")
+	}
+}
+
+func TestChangedUnitRestarts(t *testing.T) {
+	d := newDirs(t)
+	d.kill(t, "a")
+	s, ctx, _ := d.begin(t)
+	s.apply(ctx, []unit.Unit{sleeper("a")}, false)
+	first := await(t, s, "a", ready)
+	changed := sleeper("a")
+	changed.Env = []string{"A=b"}
+	s.apply(ctx, []unit.Unit{changed}, false)
+	await(t, s, "a", func(u UnitStatus) bool { return ready(u) && u.PID != first.PID })
+	if alive(first.PID) {
+		t.Error("the old process still runs")
+	}
+}
+
+// TestEditedFile: an edited file is written again, and its unit restarted, when repair is asked for and not before.
+func TestEditedFile(t *testing.T) {
+	d := newDirs(t)
+	d.kill(t, "a")
+	u := sleeper("a")
+	u.Files = []unit.File{{Path: filepath.Join(t.TempDir(), "config"), Mode: 0o600, Content: "right"}}
+	s, ctx, _ := d.begin(t)
+	s.apply(ctx, []unit.Unit{u}, false)
+	first := await(t, s, "a", ready)
+	if err := os.WriteFile(u.Files[0].Path, []byte("wrong"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.apply(ctx, []unit.Unit{u}, false)
+	if !alive(first.PID) {
+		t.Fatal("it was restarted without being asked to")
+	}
+	s.apply(ctx, []unit.Unit{u}, true)
+	await(t, s, "a", func(u UnitStatus) bool { return ready(u) && u.PID != first.PID })
+	if b, err := os.ReadFile(u.Files[0].Path); err != nil || string(b) != "right" {
+		t.Errorf("the file holds %q (%v)", b, err)
+	}
+}
+
+// TestOnceInOrder: a Once unit runs after the files that it needs, and once in the life of two supervisors.
+func TestOnceInOrder(t *testing.T) {
+	d := newDirs(t)
+	dir := t.TempDir()
+	input, output := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	units := []unit.Unit{
+		{Name: "once", After: []string{"files"}, Once: true, Args: []string{"/bin/sh", "-c", "cat " + input + " >> " + output}},
+		{Name: "files", Files: []unit.File{{Path: input, Mode: 0o600, Content: "x"}}},
+	}
+	for range 2 {
+		s, ctx, end := d.begin(t)
+		s.apply(ctx, units, false)
+		await(t, s, "files", done)
+		await(t, s, "once", done)
+		end()
+	}
+	if b, err := os.ReadFile(output); err != nil || string(b) != "x" {
+		t.Errorf("it wrote %q (%v), want one x", b, err)
+	}
+}
+
+// TestReusedPID: a record whose process is another one by now is not adopted.
+func TestReusedPID(t *testing.T) {
+	dir := t.TempDir()
+	if err := writeRecord(dir, "a", record{PID: os.Getpid(), StartTime: "1"}); err != nil {
+		t.Fatal(err)
+	}
+	if p := adopt(dir, "a"); p != nil {
+		t.Errorf("pid %s was adopted", strconv.Itoa(p.PID))
+	}
+}

@@ -1,0 +1,84 @@
+package claim
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+// vaultMachine is the first machine that runs Vault.
+func (t *Target) vaultMachine() (provider.Machine, error) {
+	for _, m := range t.Machines {
+		if m.Role == v1alpha1.RoleVault {
+			return m, nil
+		}
+	}
+	return provider.Machine{}, fmt.Errorf("cluster %s has no Vault machine", t.Desired.Cluster)
+}
+
+// vaultAnswer sends one request to Vault, word for word as an attacker would, from a vantage, and returns the status.
+// Only an answer of Vault counts: whoever cannot reach it has tried nothing.
+func (t *Target) vaultAnswer(ctx context.Context, vantage, token, method, path string, body any) (int, error) {
+	m, err := t.vaultMachine()
+	if err != nil {
+		return 0, err
+	}
+	var payload []byte
+	if body != nil {
+		if payload, err = json.Marshal(body); err != nil {
+			return 0, err
+		}
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(t.Desired.CAs[unit.CAVault]))
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: m.Name},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return t.Provider.Dial(ctx, vantage, network, vaultAddress(m))
+		},
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "https://"+vaultAddress(m)+"/v1/"+path, bytes.NewReader(payload))
+	if err != nil {
+		return 0, err
+	}
+	if token != "" {
+		req.Header.Set("X-Vault-Token", token)
+	}
+	res, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("%s %s from %s: %w", method, path, vantage, err)
+	}
+	defer res.Body.Close()
+	_, err = io.Copy(io.Discard, io.LimitReader(res.Body, 16<<20)) // may hold secrets: never kept
+	return res.StatusCode, err
+}
+
+func vaultAddress(m provider.Machine) string {
+	return net.JoinHostPort(m.Address.String(), strconv.Itoa(unit.PortVault))
+}
+
+// vaultVerdict makes evidence of a status. What is neither a success nor Vault's own no is no evidence.
+func vaultVerdict(what, from, as string, want Expectation, status int) (Evidence, error) {
+	e := Evidence{Attempt: what, From: from, As: as, Want: want, Answer: fmt.Sprintf("%d %s", status, http.StatusText(status))}
+	switch {
+	case status >= 200 && status < 300:
+		e.Got = Allowed
+	case status == http.StatusForbidden || status == http.StatusBadRequest:
+		e.Got = Refused
+	default:
+		return e, fmt.Errorf("%s: Vault answered %s, which is neither yes nor no", what, e.Answer)
+	}
+	return e, nil
+}

@@ -1,0 +1,57 @@
+package phase
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"ashlar.dev/ashlar/internal/agent"
+	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+func TestFirstDifference(t *testing.T) {
+	a := unit.Desired{Cluster: "a", PodCIDR: "10.0.0.0/16"}
+	b := a
+	b.PodCIDR = "10.1.0.0/16"
+	if got := firstDifference(a, b); got != "of another podCIDR" {
+		t.Errorf("got %q", got)
+	}
+	if got := firstDifference(a, a); got != "the same" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestUnready: what is said of a machine that is not as it should be.
+func TestUnready(t *testing.T) {
+	now := time.Now()
+	fresh := func(units ...agent.UnitStatus) enrolled {
+		return enrolled{machine: provider.Machine{Name: "m", State: provider.Running}, version: 2,
+			boot:   agent.Boot{Revision: "r"},
+			status: agent.Status{Seen: now, Desired: 2, Revision: "r", Units: units}}
+	}
+	off, silent, behind, revision := fresh(), fresh(), fresh(), fresh()
+	off.machine.State = provider.Stopped
+	silent.status.Seen = now.Add(-3 * time.Minute)
+	behind.status.Desired = 1
+	revision.status.Revision = "old"
+	for name, c := range map[string]struct {
+		e    enrolled
+		want string
+	}{
+		"off":              {off, "powered off"},
+		"silent":           {silent, "not reported"},
+		"behind":           {behind, "newest desired state"},
+		"other revision":   {revision, "newest desired state"},
+		"no unit":          {fresh(), "no unit runs"},
+		"failed":           {fresh(agent.UnitStatus{Name: "u", State: agent.UnitFailed, Reason: "exit"}), "is failed exit"},
+		"other definition": {fresh(agent.UnitStatus{Name: "u", State: agent.UnitReady, Digest: "old"}), "another definition"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			drift := unready(c.e, now)
+			if len(drift) != 1 || !strings.Contains(drift[0].Cause, c.want) {
+				t.Errorf("got %v, want %q", drift, c.want)
+			}
+		})
+	}
+}

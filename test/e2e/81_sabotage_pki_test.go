@@ -1,0 +1,89 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ashlar.dev/ashlar/internal/claim"
+	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/vault"
+)
+
+func init() {
+	sabotages = append(sabotages,
+		sabotage{"pki-init-token", "the kubelet's PKI role signs any name", vaultSabotage("", "patch", "%/pki/kubernetes/roles/kubelet", "allow_any_name=true")},
+		sabotage{"vault-closed", "a machine's policy grants sudo",
+			vaultSabotage(`path "sys/leases/lookup/*" { capabilities = ["list", "sudo"] }`, "policy", "write", "%-lb", "-")},
+		sabotage{"pki-vault-only", "a port shows a certificate made by hand", handIssued("1")},
+		sabotage{"pki-short-lived", "a port shows a certificate of ten years", handIssued("3650")},
+	)
+}
+
+// vaultSabotage changes Vault's layout with a root token from the unseal keys; `up` mends it. % is the cluster's name.
+func vaultSabotage(stdin string, args ...string) func(*testing.T, *claim.Target) {
+	return func(t *testing.T, target *claim.Target) {
+		t.Cleanup(func() { ashlar(t, "up") })
+		c := open(t)
+		keys, err := vault.ReadKeys(filepath.Join(c.Dir, "operator", "unseal-keys.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var first provider.Machine
+		for _, m := range target.Machines {
+			if m.Role == "vault" {
+				first = m
+				break
+			}
+		}
+		client, err := target.VaultAt(t.Context(), first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		command := []string{unit.Bin + "/vault"}
+		for _, a := range args {
+			command = append(command, strings.ReplaceAll(a, "%", target.Desired.Cluster))
+		}
+		err = client.WithRoot(t.Context(), keys, func(root *vault.Client) error {
+			var out bytes.Buffer
+			err := target.Provider.Exec(t.Context(), first.Name, provider.Exec{
+				Args: command, Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &out,
+				Env: []string{"HOME=/root", "VAULT_ADDR=https://127.0.0.1:8200", "VAULT_TLS_SERVER_NAME=localhost", "VAULT_SKIP_VERIFY=true", "VAULT_TOKEN=" + root.Token()},
+			})
+			t.Log(out.String())
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// handIssued serves a certificate that nobody but openssl made.
+func handIssued(days string) func(*testing.T, *claim.Target) {
+	return func(t *testing.T, target *claim.Target) {
+		const machine, address = "worker-0", "127.0.0.1:4433"
+		ctx, stop := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() {
+			done <- target.Provider.Exec(ctx, machine, provider.Exec{Args: []string{"/bin/sh", "-c",
+				"cd /tmp && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=worker-0 -days " + days +
+					" -keyout hand.key -out hand.crt 2>/dev/null && exec openssl s_server -quiet -accept " + address + " -cert hand.crt -key hand.key"}})
+		}()
+		t.Cleanup(func() {
+			stop()
+			<-done
+		})
+		eventually(t, 5*time.Second, func() error {
+			conn, err := target.Provider.Dial(ctx, machine, "tcp", address)
+			if err == nil {
+				_ = conn.Close()
+			}
+			return err
+		})
+	}
+}

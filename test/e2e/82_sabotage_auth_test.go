@@ -1,0 +1,121 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"testing"
+	"time"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/claim"
+	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+func init() {
+	sabotages = append(sabotages,
+		sabotage{"authn-x509", "the API trusts the CA of etcd, too", editAPI(
+			"cat " + unit.CAFile(unit.CAEtcdKubernetes) + " >> " + unit.CAFile(unit.CAKubernetes))},
+		sabotage{"authn-anonymous", "anonymous requests reach every path", editAPI(
+			`sed -i '/conditions:/,$d' /etc/kubernetes/authentication.yaml`)},
+		sabotage{"authn-serviceaccount", "a legacy token secret", legacyToken},
+		sabotage{"authz-default", "every authenticated user may view", binding("view", "--group=system:authenticated")},
+		sabotage{"authz-default", "a role for one resource, for every ServiceAccount", binding("system:kube-dns", "--group=system:serviceaccounts")},
+		sabotage{"authz-node", "nodes have the role that the Node authorizer replaced", binding("system:node", "--group=system:nodes")},
+	)
+}
+
+// editAPI changes what an API server goes by, and runs it like that. The agent would write the files again before it
+// starts the unit, so it is stopped meanwhile; `up` mends what is left.
+func editAPI(edit string) func(*testing.T, *claim.Target) {
+	const take = `
+pid=$(sed 's/.*"pid":\([0-9]*\).*/\1/' /run/ashlar/units/kube-apiserver.json)
+agent=$(cut -d ' ' -f 4 /proc/$pid/stat)
+mapfile -d '' args < /proc/$pid/cmdline
+kill -STOP $agent
+`
+	const run = `
+kill -9 $pid
+until [ "$(cut -d ' ' -f 3 /proc/$pid/stat)" = Z ]; do sleep 0.05; done
+env -i setsid "${args[@]}" < /dev/null > /var/log/ashlar/sabotage.log 2>&1 &
+echo $! $agent > /run/ashlar/sabotage
+`
+	const giveBack = `read pid agent < /run/ashlar/sabotage; kill -9 $pid; kill -CONT $agent`
+	return func(t *testing.T, target *claim.Target) {
+		t.Cleanup(func() {
+			controlPlane(t, target, giveBack)
+			ashlar(t, "up")
+			apiAnswers(t)
+		})
+		controlPlane(t, target, "set -e"+take+edit+run)
+		apiAnswers(t)
+	}
+}
+
+// controlPlane runs a script on the control plane.
+func controlPlane(t *testing.T, target *claim.Target, script string) {
+	t.Helper()
+	for _, m := range target.Machines {
+		if m.Role != v1alpha1.RoleControlPlane {
+			continue
+		}
+		var out bytes.Buffer
+		// The test's own context is over when it cleans up.
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		err := target.Provider.Exec(ctx, m.Name, provider.Exec{Args: []string{"bash", "-c", script}, Stdout: &out, Stderr: &out})
+		if err != nil {
+			t.Fatalf("%s: %v: %s", script, err, out.String())
+		}
+	}
+}
+
+func apiAnswers(t *testing.T) {
+	t.Helper()
+	eventually(t, time.Minute, func() error {
+		out, code := try("-f", file, "kubectl", "--", "get", "--raw", "/readyz")
+		if code != 0 {
+			return errorString(out)
+		}
+		return nil
+	})
+}
+
+type errorString string
+
+func (e errorString) Error() string { return string(e) }
+
+// binding adds a ClusterRoleBinding.
+func binding(role, subject string) func(*testing.T, *claim.Target) {
+	return func(t *testing.T, _ *claim.Target) {
+		t.Cleanup(func() { kubectl(t, "delete", "clusterrolebinding", "sabotage") })
+		kubectl(t, "create", "clusterrolebinding", "sabotage", "--clusterrole="+role, subject)
+	}
+}
+
+// legacyToken makes a Secret for a token without end, which admission refuses until its policy is gone.
+func legacyToken(t *testing.T, _ *claim.Target) {
+	secret := `{"apiVersion":"v1","kind":"Secret","type":"kubernetes.io/service-account-token","metadata":` +
+		`{"name":"legacy","namespace":"default","annotations":{"kubernetes.io/service-account.name":"default"}}}`
+	t.Cleanup(func() {
+		kubectl(t, "delete", "secret", "legacy", "--namespace=default")
+		ashlar(t, "up")
+		eventually(t, time.Minute, func() error { // admission hears of the policy, and the probe's own try goes, in their own time
+			if _, code := tryWith(secret, "-f", file, "kubectl", "--", "create", "--dry-run=server", "-f", "-"); code == 0 {
+				return errorString("admission lets such a Secret through")
+			}
+			if left := kubectl(t, "get", "secrets", "-A", "--field-selector=type=kubernetes.io/service-account-token", "-o", "name"); left != "" {
+				return errorString("still there: " + left)
+			}
+			return nil
+		})
+	})
+	kubectl(t, "delete", "validatingadmissionpolicybindings", "--selector=app.kubernetes.io/managed-by=ashlar")
+	eventually(t, 30*time.Second, func() error { // admission forgets the policy in its own time
+		out, code := tryWith(secret, "-f", file, "kubectl", "--", "create", "-f", "-")
+		if code != 0 {
+			return errorString(out)
+		}
+		return nil
+	})
+}
