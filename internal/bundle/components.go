@@ -67,7 +67,7 @@ func Components() []Component {
 		},
 		{
 			Name: "coredns", Dir: "components/coredns", Module: "github.com/coredns/coredns", Packages: []string{"github.com/coredns/coredns"}, LDFlags: strip,
-			Outputs: []Output{{Built: "coredns"}},
+			Outputs: []Output{{Built: "coredns", Paths: []string{"bin/coredns"}}},
 			Image:   &Recipe{Name: "coredns", Binary: "coredns", User: "65532:65532"},
 		},
 		{
