@@ -124,9 +124,10 @@ func applyVault(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 	}
 	keys, root, err := first.Initialise(ctx, c.keysFile())
 	if errors.Is(err, vault.ErrNeverRecorded) {
-		if err = c.wipe(ctx, machines[0]); err == nil {
-			err = errors.New("vault's first machine had to be made anew; run `ashlar up` again")
+		if err := c.remake(ctx, machines[0]); err != nil {
+			return err
 		}
+		return applyVault(ctx, c, nil, progress)
 	}
 	if err != nil {
 		return err
@@ -188,9 +189,15 @@ func (c *Cluster) joinOthers(ctx context.Context, machines []provider.Machine, k
 	return nil
 }
 
-// wipe removes a machine whose Vault nobody can ever open, and which holds nothing.
-func (c *Cluster) wipe(ctx context.Context, m provider.Machine) error {
-	return c.Provider.Delete(ctx, m.Name)
+// remake replaces a machine whose Vault nobody can ever open, and which holds nothing.
+func (c *Cluster) remake(ctx context.Context, m provider.Machine) error {
+	if err := c.Provider.Delete(ctx, m.Name); err != nil {
+		return err
+	}
+	if err := os.Remove(c.keysFile()); err != nil {
+		return err
+	}
+	return applyMachines(ctx, c, nil, nil)
 }
 
 // setUp makes Vault's contents as they should be, with a root token that lives for just that.

@@ -24,42 +24,48 @@ func init() {
 	)
 }
 
-// vaultSabotage changes Vault's layout with a root token from the unseal keys; `up` mends it. % is the cluster's name.
+// vaultSabotage changes Vault's layout; `up` mends it.
 func vaultSabotage(stdin string, args ...string) func(*testing.T, *claim.Target) {
 	return func(t *testing.T, target *claim.Target) {
 		t.Cleanup(func() { ashlar(t, "up") })
-		c := open(t)
-		keys, err := vault.ReadKeys(filepath.Join(c.Dir, "operator", "unseal-keys.json"))
-		if err != nil {
-			t.Fatal(err)
+		editVault(t, target, stdin, args...)
+	}
+}
+
+// editVault changes Vault's layout with a root token from the unseal keys. % is the cluster's name.
+func editVault(t *testing.T, target *claim.Target, stdin string, args ...string) {
+	t.Helper()
+	c := open(t)
+	keys, err := vault.ReadKeys(filepath.Join(c.Dir, "operator", "unseal-keys.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first provider.Machine
+	for _, m := range target.Machines {
+		if m.Role == "vault" {
+			first = m
+			break
 		}
-		var first provider.Machine
-		for _, m := range target.Machines {
-			if m.Role == "vault" {
-				first = m
-				break
-			}
-		}
-		client, err := target.VaultAt(t.Context(), first)
-		if err != nil {
-			t.Fatal(err)
-		}
-		command := []string{unit.Bin + "/vault"}
-		for _, a := range args {
-			command = append(command, strings.ReplaceAll(a, "%", target.Desired.Cluster))
-		}
-		err = client.WithRoot(t.Context(), keys, func(root *vault.Client) error {
-			var out bytes.Buffer
-			err := target.Provider.Exec(t.Context(), first.Name, provider.Exec{
-				Args: command, Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &out,
-				Env: []string{"HOME=/root", "VAULT_ADDR=https://127.0.0.1:8200", "VAULT_TLS_SERVER_NAME=localhost", "VAULT_SKIP_VERIFY=true", "VAULT_TOKEN=" + root.Token()},
-			})
-			t.Log(out.String())
-			return err
+	}
+	client, err := target.VaultAt(t.Context(), first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := []string{unit.Bin + "/vault"}
+	for _, a := range args {
+		command = append(command, strings.ReplaceAll(a, "%", target.Desired.Cluster))
+	}
+	err = client.WithRoot(t.Context(), keys, func(root *vault.Client) error {
+		var out bytes.Buffer
+		err := target.Provider.Exec(t.Context(), first.Name, provider.Exec{
+			Args: command, Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &out,
+			Env: []string{"HOME=/root", "VAULT_ADDR=https://127.0.0.1:8200", "VAULT_TLS_SERVER_NAME=localhost", "VAULT_SKIP_VERIFY=true", "VAULT_TOKEN=" + root.Token()},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		t.Log(out.String())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
