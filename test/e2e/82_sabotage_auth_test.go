@@ -36,11 +36,11 @@ kill -STOP $agent
 `
 	const run = `
 kill -9 $pid
-until [ "$(cut -d ' ' -f 3 /proc/$pid/stat)" = Z ]; do sleep 0.05; done
-env -i setsid "${args[@]}" < /dev/null > /var/log/ashlar/sabotage.log 2>&1 &
+# The last of its threads may hold the port for a moment longer.
+env -i PATH="$PATH" setsid bash -c 'until "$@"; do sleep 0.2; done' retry "${args[@]}" < /dev/null > /var/log/ashlar/sabotage.log 2>&1 &
 echo $! $agent > /run/ashlar/sabotage
 `
-	const giveBack = `read pid agent < /run/ashlar/sabotage; kill -9 $pid; kill -CONT $agent`
+	const giveBack = `read pid agent < /run/ashlar/sabotage; kill -9 -- -$pid; kill -CONT $agent`
 	return func(t *testing.T, target *claim.Target) {
 		t.Cleanup(func() {
 			controlPlane(t, target, giveBack)
