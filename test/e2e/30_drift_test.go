@@ -4,6 +4,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"ashlar.dev/ashlar/internal/provider"
 )
@@ -59,9 +60,13 @@ func TestDrift(t *testing.T) {
 				}
 			}
 			ashlar(t, "up")
-			if plan, code := try("-f", file, "plan"); code != 0 {
-				t.Errorf("after up, plan exits with %d:\n%s", code, plan)
-			}
+			// Kubernetes notices by and by that the pods of a machine that was off have to start again.
+			eventually(t, time.Minute, func() error {
+				if plan, code := try("-f", file, "plan"); code != 0 {
+					return errorString(plan)
+				}
+				return nil
+			})
 		})
 	}
 }
