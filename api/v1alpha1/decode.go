@@ -86,7 +86,15 @@ func parent(path string) string {
 	return path[:max(0, strings.LastIndexAny(path, ".["))]
 }
 
-var durationType = reflect.TypeFor[metav1.Duration]()
+var (
+	durationType = reflect.TypeFor[metav1.Duration]()
+	timeType     = reflect.TypeFor[metav1.Time]()
+)
+
+// isObject tells structs that are mappings from those that are written as one value.
+func isObject(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && t != durationType && t != timeType
+}
 
 func (b *binder) bind(n *yaml.Node, path string, v reflect.Value) {
 	switch {
@@ -95,12 +103,14 @@ func (b *binder) bind(n *yaml.Node, path string, v reflect.Value) {
 		b.bind(n, path, v.Elem())
 	case special(n):
 		b.fail(n, path, "has a YAML anchor, alias or tag; write the value itself")
-	case n.ShortTag() == "!!null" && v.Kind() == reflect.Struct && v.Type() != durationType:
+	case n.ShortTag() == "!!null" && isObject(v.Type()):
 		b.fail(n, path, "has no value; write {} for its defaults, or remove the key")
 	case n.ShortTag() == "!!null":
 		b.fail(n, path, "has no value; give it one, or remove the key")
 	case v.Type() == durationType:
 		b.duration(n, path, v)
+	case v.Type() == timeType:
+		b.time(n, path, v)
 	case v.Kind() == reflect.Struct:
 		b.mapping(n, path, v)
 	case v.Kind() == reflect.Slice:
@@ -210,6 +220,23 @@ func (b *binder) duration(n *yaml.Node, path string, v reflect.Value) {
 		b.fail(n, path, "must be longer than 0")
 	default:
 		v.Set(reflect.ValueOf(metav1.Duration{Duration: d}))
+	}
+}
+
+func (b *binder) time(n *yaml.Node, path string, v reflect.Value) {
+	const want = "must be a time such as 2027-01-31T00:00:00Z or a date such as 2027-01-31"
+	t, err := time.Parse(time.RFC3339, n.Value)
+	if err != nil {
+		t, err = time.Parse(time.DateOnly, n.Value)
+	}
+	t = t.UTC()
+	switch {
+	case n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" && n.ShortTag() != "!!timestamp":
+		b.fail(n, path, want+", not %s", describe(n))
+	case err != nil || t.Nanosecond() != 0 || t.Year() < 0 || t.Year() > 9999: // what could not be written down again
+		b.fail(n, path, want+", not %s", quote(n.Value))
+	default:
+		v.Set(reflect.ValueOf(metav1.Time{Time: t}))
 	}
 }
 

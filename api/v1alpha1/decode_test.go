@@ -131,10 +131,37 @@ func TestDecodeSameMeaning(t *testing.T) {
 	}
 }
 
+func TestDecodeAccess(t *testing.T) {
+	c := mustDecode(t, "testdata/valid-access.yaml")
+	for i, token := range c.Spec.Authentication.StaticTokens {
+		if want := time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC); token.Expires.Time != want {
+			t.Errorf("staticTokens[%d] expires %s", i, token.Expires)
+		}
+	}
+	if diff := cmp.Diff([]string{"10.20.0.0/16", "2001:db8::/32"}, c.Spec.Authentication.Robots[0].CIDRs); diff != "" {
+		t.Errorf("cidrs: -want +got:\n%s", diff)
+	}
+	want := []ServiceAccountClass{{"", ReadOwnNamespace, Nothing}, {"kube-system", Everything, Nothing}, {"ci", Everything, Everything}, {"monitoring", ReadOnly, ReadOnly}}
+	if diff := cmp.Diff(want, c.Spec.Authorization.ServiceAccounts); diff != "" {
+		t.Errorf("classes: -want +got:\n%s", diff)
+	}
+	none := mustDecode(t, "testdata/valid-access-none.yaml")
+	if classes := none.Spec.Authorization.ServiceAccounts; classes == nil || len(classes) > 0 {
+		t.Errorf("[] is no class at all, but got %v", classes)
+	}
+	if claim := none.Spec.Authentication.IdentityProvider.UserClaim; claim != "preferred_username" {
+		t.Errorf("userClaim is %s", claim)
+	}
+}
+
 // What a file may cost is bounded, whatever it is made of: each of these fills the size limit. Anything quadratic takes minutes.
 func TestDecodeHugeIsQuick(t *testing.T) {
 	minimal := string(read(t, "testdata/valid-minimal.yaml"))
 	fill := func(s string) string { return minimal + strings.Repeat(s, (MaxFileSize-len(minimal))/len(s)) }
+	deep := "     - {expression: '" + strings.Repeat("claims.map(a,", maxDepth-1) + "1" + strings.Repeat(")", maxDepth-1) + "'}\n"
+	rules := func(size int) string {
+		return minimal + "  authentication:\n   oidc:\n   - rules:\n" + strings.Repeat(deep, size/len(deep))
+	}
 	for name, r := range map[string]string{
 		"lists":         strings.Repeat("[", MaxFileSize),
 		"mappings":      strings.Repeat("{a: ", MaxFileSize/4),
@@ -151,6 +178,9 @@ func TestDecodeHugeIsQuick(t *testing.T) {
 		"long name":     strings.Replace(minimal, "demo", strings.Repeat("a", MaxFileSize-len(minimal)), 1),
 		"too large":     fill("#") + "\n#",
 		"block scalars": fill("  a: |\n   x\n"),
+		"expressions":   rules(maxExpressions),
+		"too many":      rules(MaxFileSize - len(minimal) - 100),
+		"classes":       minimal + "  authorization:\n    serviceAccounts:\n" + strings.Repeat("    - {abac: nothing}\n", MaxFileSize/24),
 	} {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()

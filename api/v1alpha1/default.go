@@ -19,6 +19,20 @@ func Default(c *Cluster) {
 	setDefault(&s.PKI.CATTL.Duration, 10*365*24*time.Hour)
 	setDefault(&s.PKI.InitTokenTTL.Duration, 10*time.Minute)
 	setDefault(&s.PKI.AdminTTL.Duration, 8*time.Hour)
+	if p := s.Authentication.IdentityProvider; p != nil {
+		setDefault(&p.UserClaim, "preferred_username")
+	}
+	setDefault(&s.Authorization.Mode, ModeRBAC)
+	if s.Authorization.ServiceAccounts == nil { // an empty list is declared: no class at all
+		s.Authorization.ServiceAccounts = SeedClasses()
+	}
+	for i := range s.Authorization.ServiceAccounts {
+		c := &s.Authorization.ServiceAccounts[i]
+		if c.ABAC == Everything {
+			setDefault(&c.RBAC, Nothing)
+		}
+		setDefault(&c.RBAC, c.ABAC)
+	}
 
 	var missing []Pool
 	for _, role := range []Role{RoleVault, RoleEtcd, RoleLB} {

@@ -43,6 +43,18 @@ func TestTemplateHasEveryField(t *testing.T) {
 	}
 }
 
+// What is commented out may be uncommented.
+func TestTemplateExamples(t *testing.T) {
+	text := regexp.MustCompile(`(?m)^  # `).ReplaceAllString(string(Template("demo")), "  ")
+	c, err := Decode([]byte(text), "cluster.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := c.Spec.Authentication; a.IdentityProvider == nil || len(a.Robots) == 0 || len(a.OIDC) == 0 || len(a.StaticTokens) == 0 {
+		t.Errorf("there is not an example of everything: %+v", a)
+	}
+}
+
 func eachField(fields []field, f func(field)) {
 	for i := range fields {
 		f(fields[i])
@@ -104,7 +116,8 @@ func TestSchema(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"unknown-key", "wrong-type", "no-value", "api-version", "missing", "missing-all", "names", "name-long", "role",
-		"roles-missing", "two-providers", "no-provider", "count-zero", "kubernetes-version", "cidr", "cluster-domain"} {
+		"roles-missing", "two-providers", "no-provider", "count-zero", "kubernetes-version", "cidr", "cluster-domain",
+		"authorization", "robots", "identity-provider", "oidc", "oidc-too-many", "static-tokens", "lists"} {
 		if wrong := check("testdata/invalid-" + name + ".yaml"); len(wrong) == 0 {
 			t.Errorf("the schema accepts invalid-%s.yaml", name)
 		}
@@ -158,12 +171,18 @@ func against(t *testing.T, schema map[string]any, value any, at string) []string
 			must(regexp.MustCompile(arg.(string)).MatchString(text), keyword)
 		case "maxLength":
 			must(len(text) <= int(limit), keyword)
+		case "minLength":
+			must(len(text) >= int(limit), keyword)
+		case "format":
+			must(arg == "date-time", "format must be date-time")
 		case "minimum":
 			must(number >= limit, keyword)
 		case "maximum":
 			must(number <= limit, keyword)
 		case "minItems":
 			must(len(list) >= int(limit), keyword)
+		case "maxItems":
+			must(len(list) <= int(limit), keyword)
 		case "minProperties":
 			must(len(object) >= int(limit), keyword)
 		case "maxProperties":

@@ -1,7 +1,7 @@
 package v1alpha1
 
 import (
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"fmt"
 	"go/ast"
@@ -15,8 +15,8 @@ import (
 
 // What users and editors read about the file comes from here, so that it cannot say something else than the code.
 //
-//go:embed types.go
-var source string
+//go:embed types.go access.go
+var sources embed.FS
 
 // rules are what the schema says beyond the types, by path: as much of Validate as an editor can check alone.
 var rules = map[string]map[string]any{
@@ -33,6 +33,23 @@ var rules = map[string]map[string]any{
 	"spec.network.podCIDR":            {"pattern": cidrPattern},
 	"spec.network.serviceCIDR":        {"pattern": cidrPattern},
 	"spec.network.clusterDomain":      {"pattern": clusterDomainPattern, "maxLength": maxClusterDomain},
+
+	"spec.authentication.identityProvider.issuer":      {"pattern": issuerPattern},
+	"spec.authentication.identityProvider.userClaim":   {"pattern": wordPattern},
+	"spec.authentication.identityProvider.groupsClaim": {"pattern": wordPattern},
+	"spec.authentication.robots[].name":                {"pattern": userPattern},
+	"spec.authentication.robots[].groups":              {"items": map[string]any{"type": "string", "pattern": userPattern}},
+	"spec.authentication.robots[].cidrs":               {"minItems": 1},
+	"spec.authentication.oidc":                         {"maxItems": maxIssuers},
+	"spec.authentication.oidc[].issuer":                {"pattern": issuerPattern},
+	"spec.authentication.oidc[].audiences":             {"minItems": 1},
+	"spec.authentication.staticTokens[].name":          {"pattern": userPattern},
+	"spec.authentication.staticTokens[].sha256":        {"pattern": sha256Pattern},
+	"spec.authentication.staticTokens[].reason":        {"minLength": minReason},
+	"spec.authorization.mode":                          {"enum": AuthorizationModes},
+	"spec.authorization.serviceAccounts[].namespace":   {"pattern": labelPattern, "maxLength": maxNamespace},
+	"spec.authorization.serviceAccounts[].abac":        {"enum": Accesses},
+	"spec.authorization.serviceAccounts[].rbac":        {"enum": Accesses},
 }
 
 const (
@@ -47,13 +64,13 @@ type field struct {
 	required bool
 	value    string // the default, if there is one
 	doc      string
-	fields   []field // of a struct, or of a list's items
+	fields   []field // of a struct, or of a list's items if they are structs
 }
 
 // kind is the type as JSON knows it.
 func (f field) kind() string {
 	switch {
-	case f.typ == durationType, f.typ.Kind() == reflect.String:
+	case f.typ == durationType, f.typ == timeType, f.typ.Kind() == reflect.String:
 		return "string"
 	case f.typ.Kind() == reflect.Int:
 		return "integer"
@@ -76,7 +93,7 @@ func describeFields(path string, v reflect.Value, docs map[string]string) []fiel
 		}
 		d := field{
 			path: join(path, jsonName(f)), typ: value.Type(),
-			required: !strings.Contains(f.Tag.Get("json"), "omitempty"),
+			required: !strings.Contains(f.Tag.Get("json"), ",omit"),
 			doc:      docs[v.Type().Name()+"."+f.Name],
 		}
 		switch {
@@ -86,9 +103,9 @@ func describeFields(path string, v reflect.Value, docs map[string]string) []fiel
 			}
 		case value.Kind() == reflect.String:
 			d.value = value.String()
-		case value.Kind() == reflect.Slice:
+		case value.Kind() == reflect.Slice && isObject(d.typ.Elem()):
 			d.fields = describeFields(d.path+"[]", reflect.Zero(d.typ.Elem()), docs)
-		case value.Kind() == reflect.Struct:
+		case isObject(d.typ):
 			d.fields = describeFields(d.path, value, docs)
 		}
 		out = append(out, d)
@@ -98,11 +115,27 @@ func describeFields(path string, v reflect.Value, docs map[string]string) []fiel
 
 // describeCluster reads the types and what is written about them.
 func describeCluster() []field {
-	file, err := parser.ParseFile(token.NewFileSet(), "types.go", source, parser.ParseComments)
-	if err != nil {
-		panic("v1alpha1: the embedded types do not parse: " + err.Error()) // they compiled
-	}
 	docs := map[string]string{}
+	for _, name := range []string{"types.go", "access.go"} {
+		source, err := sources.ReadFile(name)
+		if err == nil {
+			err = readDocs(docs, name, source)
+		}
+		if err != nil {
+			panic("v1alpha1: the embedded types do not parse: " + err.Error()) // they compiled
+		}
+	}
+	defaults := Cluster{Spec: Spec{Provider: Provider{Local: &Local{}}, Authentication: Authentication{IdentityProvider: &IdentityProvider{}}}}
+	Default(&defaults)
+	return describeFields("", reflect.ValueOf(defaults), docs)
+}
+
+// readDocs adds the comment of each field in a file, by <type>.<field>.
+func readDocs(docs map[string]string, name string, source []byte) error {
+	file, err := parser.ParseFile(token.NewFileSet(), name, source, parser.ParseComments)
+	if err != nil {
+		return err
+	}
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.TypeSpec)
 		if !ok {
@@ -117,9 +150,7 @@ func describeCluster() []field {
 		}
 		return false
 	})
-	defaults := Cluster{Spec: Spec{Provider: Provider{Local: &Local{}}}}
-	Default(&defaults)
-	return describeFields("", reflect.ValueOf(defaults), docs)
+	return nil
 }
 
 // Schema returns the JSON Schema (draft 2020-12) of a cluster file, for editors. Decode refuses more than it can.
@@ -155,6 +186,10 @@ func (f field) schema() map[string]any {
 	switch {
 	case f.typ == durationType:
 		out["pattern"] = durationPattern
+	case f.typ == timeType:
+		out["format"] = "date-time"
+	case f.kind() == "array" && f.fields == nil:
+		out["items"] = map[string]any{"type": "string"}
 	case f.kind() == "array":
 		out["items"] = object(f.fields)
 	case f.kind() == "object":
@@ -174,9 +209,10 @@ const referenceHead = `# cluster.yaml
 
 The file that ` + "`ashlar`" + ` builds a cluster from. ` + "`ashlar init`" + ` writes one with every default and a comment each; [local.yaml](../../examples/local.yaml)
 and [ha.yaml](../../examples/ha.yaml) are examples. A key that is not listed here is an error. The [JSON Schema](cluster.schema.json)
-lets an editor complete and check the file. Durations are written as ` + "`90s`, `10m` or `24h`" + `.
+lets an editor complete and check the file. Durations are written as ` + "`90s`, `10m` or `24h`" + `, times as
+` + "`2027-01-31T00:00:00Z`, or `2027-01-31`" + ` for the first moment of that day in UTC. Expressions over claims are [CEL](https://cel.dev).
 
-This page is generated from ` + "`api/v1alpha1/types.go`" + `.
+This page is generated from ` + "`types.go` and `access.go` in `api/v1alpha1`" + `.
 
 | Field | Type | Default | Description |
 |---|---|---|---|
@@ -196,6 +232,8 @@ func writeRows(b *strings.Builder, fields []field) {
 		switch {
 		case f.typ == durationType:
 			kind = "duration"
+		case f.typ == timeType:
+			kind = "time"
 		case kind == "array":
 			kind = "list"
 		}

@@ -8,7 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-var clusterFile = template.Must(template.New("cluster.yaml").Funcs(template.FuncMap{"short": short, "about": about}).Parse(
+var clusterFile = template.Must(template.New("cluster.yaml").Funcs(template.FuncMap{"short": short, "about": about, "allows": allows}).Parse(
 	`# An Ashlar cluster. All that is commented as a default may be left out.
 apiVersion: ashlar.dev/v1alpha1
 kind: Cluster
@@ -34,6 +34,36 @@ spec:
     caTTL: {{ short .PKI.CATTL.Duration }} # default: of each CA
     initTokenTTL: {{ short .PKI.InitTokenTTL.Duration }} # default: how long a new machine has to show its init token
     adminTTL: {{ short .PKI.AdminTTL.Duration }} # default: of the certificate in the administrator's kubeconfig
+  # authentication: # who may prove who they are, beside people with a password in Vault
+  #   identityProvider: # people log in where their company knows them, instead of with a password of Vault's
+  #     issuer: https://login.example.org
+  #     clientID: ashlar # what the provider calls this cluster's Vault; ` + "`ashlar user provider-secret`" + ` sets its secret
+  #     userClaim: preferred_username # default: the claim that has the user's name
+  #     groupsClaim: groups # default: none, so that they are in no group
+  #     # certificateAuthority: of the issuer's certificate, as PEM; default: what Vault's machines trust
+  #   robots: # programs that log in with a secret that Vault makes for them
+  #     - {name: deploy, groups: [deployers], cidrs: [10.20.0.0/16]} # cidrs: where they may log in from
+  #   oidc: # issuers outside of the cluster whose tokens the API servers take as they are
+  #     - issuer: https://ci.example.org
+  #       audiences: [demo] # whom the tokens must be for
+  #       username: '"ci:" + claims.sub' # who it is, in CEL
+  #       groups: claims.teams # default: in no group; in CEL
+  #       rules: # must all hold, or the message is logged
+  #         - {expression: claims.ref == "main", message: only the main branch}
+  #       # certificateAuthority: of the issuer's certificate, as PEM; default: what the control-plane machines trust
+  #   staticTokens: # for what can do no better; ` + "`ashlar token new`" + ` makes one
+  #     - name: old-scanner # what status and verify call it, until it is removed here
+  #       user: scanner
+  #       groups: [scanners] # default: none
+  #       sha256: 1a3a354d742fc64a35f26d4df1e25d7053f5bd503c71f124f2e97be774d83c29 # of the token
+  #       expires: 2027-01-31T00:00:00Z
+  #       reason: its appliance can send nothing but a fixed header
+  authorization: # what pods may ask of the API; what people may is RBAC's, whatever the mode
+    mode: {{ .Authorization.Mode }} # default: who decides about ServiceAccounts: RBAC; ABAC; or Shadow: RBAC, then ABAC, which is recorded
+    serviceAccounts: # default: what those of a namespace may: nothing, read-own-namespace, read-only or everything
+{{- range .Authorization.ServiceAccounts }}
+      - {{ "{" }}{{ with .Namespace }}namespace: {{ . }}, {{ end }}abac: {{ .ABAC }}, rbac: {{ .RBAC }}} # {{ allows . }}
+{{- end }}
 {{- end }}
 `))
 
@@ -45,6 +75,14 @@ func about(r Role) string {
 		RoleControlPlane: "API servers, controllers, schedulers; at least 1",
 		RoleWorker:       "what runs pods; at least 1",
 	}[r]
+}
+
+func allows(c ServiceAccountClass) string {
+	return map[string]string{
+		"kube-system": "by RBAC: the roles bound to each by name, and no more",
+		"monitoring":  "by RBAC: no Secrets, exec or the like",
+		"":            "every other namespace; by RBAC: no Secrets, exec or the like",
+	}[c.Namespace]
 }
 
 // Template returns the cluster.yaml that `ashlar init` writes: a cluster of that name, every default written out.

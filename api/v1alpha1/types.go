@@ -43,6 +43,10 @@ type Spec struct {
 	Network Network `json:"network,omitempty"`
 	// PKI has the lifetimes of credentials.
 	PKI PKI `json:"pki,omitempty"`
+	// Authentication says who may prove who they are, beside machines' certificates, ServiceAccounts' tokens and users' passwords.
+	Authentication Authentication `json:"authentication,omitempty"`
+	// Authorization says what pods may ask of the API.
+	Authorization Authorization `json:"authorization,omitempty"`
 }
 
 // Provider says where machines come from.
@@ -104,6 +108,7 @@ type Network struct {
 // PKI has the lifetimes of credentials.
 type PKI struct {
 	// LeafTTL is the lifetime of every certificate that is not a CA, and of a machine's Vault token. They are renewed at half of it.
+	// Kubernetes looks for renewed certificates every five minutes, so it is at least 15m.
 	LeafTTL metav1.Duration `json:"leafTTL,omitempty"`
 	// CATTL is the lifetime of each CA.
 	CATTL metav1.Duration `json:"caTTL,omitempty"`

@@ -51,6 +51,8 @@ func validate(c *Cluster, undeclared int) Errors {
 	errs.pools(c.Spec.Pools, undeclared)
 	errs.network(c)
 	errs.pki(c.Spec.PKI)
+	errs.authentication(c)
+	errs.authorization(c.Spec.Authorization)
 	return errs
 }
 
@@ -103,7 +105,7 @@ func (e *Errors) pools(pools []Pool, undeclared int) {
 			names[p.Name] = i
 		}
 		if _, known := roleSizes[p.Role]; !known {
-			e.add(path(i)+".role", "must be %s, not %s", roleList(), quote(string(p.Role)))
+			e.add(path(i)+".role", "must be %s, not %s", oneOf(Roles), quote(string(p.Role)))
 			unknownRole = true
 			if p.Count < 1 {
 				e.add(path(i)+".count", "must be %s, not %d", some.rule, p.Count)
@@ -160,10 +162,11 @@ func machines(pools []Pool, roles ...Role) int {
 	return n
 }
 
-func roleList() string {
+// oneOf lists what a field may be.
+func oneOf[T ~string](values []T) string {
 	var names []string
-	for _, r := range Roles {
-		names = append(names, string(r))
+	for _, v := range values {
+		names = append(names, string(v))
 	}
 	last := len(names) - 1
 	return strings.Join(names[:last], ", ") + " or " + names[last]
@@ -256,7 +259,8 @@ func (e *Errors) room(c *Cluster, parsed map[string]netip.Prefix) {
 func (e *Errors) pki(p PKI) {
 	ca := p.CATTL.Duration
 	e.ttl("spec.pki.caTTL", ca, time.Minute, 0, 0)
-	e.ttl("spec.pki.leafTTL", p.LeafTTL.Duration, time.Minute, 0, ca)
+	// client-go looks for a renewed certificate every five minutes, and renewal comes at half of the life.
+	e.ttl("spec.pki.leafTTL", p.LeafTTL.Duration, 15*time.Minute, 0, ca)
 	e.ttl("spec.pki.initTokenTTL", p.InitTokenTTL.Duration, 30*time.Second, time.Hour, 0)
 	e.ttl("spec.pki.adminTTL", p.AdminTTL.Duration, 5*time.Minute, 24*time.Hour, ca)
 }

@@ -113,9 +113,9 @@ func TestTTLBounds(t *testing.T) {
 		leaf, ca, token, admin time.Duration
 		wrong                  int
 	}{
-		{time.Minute, 10 * time.Minute, 30 * time.Second, 5 * time.Minute, 0},
+		{15 * time.Minute, 16 * time.Minute, 30 * time.Second, 5 * time.Minute, 0},
 		{24 * time.Hour, 24*time.Hour + time.Second, time.Hour, 24 * time.Hour, 0},
-		{time.Minute - time.Second, 48 * time.Hour, time.Minute, time.Hour, 1},
+		{15*time.Minute - time.Second, 48 * time.Hour, time.Minute, time.Hour, 1},
 		{24 * time.Hour, 24 * time.Hour, time.Minute, time.Hour, 1},
 		{time.Hour, 48 * time.Hour, 29 * time.Second, time.Hour, 1},
 		{time.Hour, 48 * time.Hour, time.Hour + time.Second, time.Hour, 1},
