@@ -28,9 +28,13 @@ down: build ## remove $(CLUSTER)
 test: bundle unit e2e ## all tests
 
 .PHONY: unit
-unit: bundle ## vet, and unit tests with the race detector
+unit: bundle oracle ## vet, and unit tests with the race detector
 	go vet ./...
 	ASHLAR_TEST_BUNDLE=$$(bin/ashlar bundle path) go test -race $$(go list ./... | grep -v /test/)
+
+.PHONY: oracle
+oracle: ## ask Kubernetes' own authorizers what internal/authz is asked
+	cd test/oracle && go vet . && go test -count=1 .
 
 .PHONY: e2e
 e2e: bundle ## end-to-end tests on a real cluster
@@ -43,6 +47,7 @@ test-slow: bundle ## the same, with every fault at every moment
 .PHONY: bench
 bench: bundle ## measure, as JSON
 	@ASHLAR=$(CURDIR)/bin/ashlar go run ./test/bench
+	@go test ./internal/authz -run '^$$' -bench . >&2
 
 .PHONY: lint
 lint: ## golangci-lint, at the version that tools/go.mod pins

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -41,6 +42,8 @@ type Agent struct {
 	sup  *supervisor
 	boot Boot
 	kept kept
+	// booted is when the machine did.
+	booted time.Time
 
 	session  *session // nil until logged in
 	revision string   // of the boot document that was last acted on
@@ -56,7 +59,7 @@ func Run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	a := &Agent{log: log, sup: sup, retry: retryFirst}
+	a := &Agent{log: log, sup: sup, retry: retryFirst, booted: booted()}
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watch the machine's files: %w", err)
@@ -117,7 +120,7 @@ func (a *Agent) reconcile(ctx context.Context) time.Duration {
 	if a.session != nil {
 		a.problems = append(a.problems, clockProblems(a.session.client.Skew())...)
 	}
-	if err := rotateLogs(logDir, maxLog); err != nil {
+	if err := errors.Join(rotateLogs(logDir, maxLog), a.sup.rotateOwnLogs(maxOwnLog)); err != nil {
 		a.problem("shorten logs", err)
 	}
 	a.report(ctx)
@@ -205,15 +208,18 @@ func (a *Agent) credentials(ctx context.Context) {
 	if err != nil {
 		a.problem("get certificates", err)
 	}
-	if err := a.session.secrets(ctx, units); err != nil {
+	written, err := a.session.secrets(ctx, units)
+	if err != nil {
 		a.problem("get secrets", err)
+	}
+	if len(renewed) > 0 || written {
+		a.sup.bump()
 	}
 	if len(renewed) > 0 {
 		a.sup.reload(func(c unit.Certificate) bool {
 			return slices.ContainsFunc(renewed, func(r unit.Certificate) bool { return r.Profile.CertFile() == c.Profile.CertFile() })
 		})
 	}
-	a.sup.bump()
 }
 
 // login has a session with a live token, by the kept token or else by an init token.
@@ -243,7 +249,7 @@ func (a *Agent) report(ctx context.Context) {
 		return
 	}
 	d := a.desired()
-	s := Status{Machine: d.Self, Boot: bootID(), Desired: a.kept.Version, Revision: a.revision, Units: a.sup.statuses(), Problems: a.problems}
+	s := Status{Machine: d.Self, Booted: a.booted, Desired: a.kept.Version, Revision: a.revision, Units: a.sup.statuses(), Problems: a.problems}
 	for _, p := range unit.ProfilesOf(d.Me().Role) {
 		if c, err := loadCertificate(p.For(d.Self)); err == nil && c != nil {
 			s.Certificates = append(s.Certificates, describe(p, c))
@@ -261,5 +267,18 @@ func (a *Agent) report(ctx context.Context) {
 	a.reported, a.reportAt = s, time.Now()
 }
 
-// bootID tells one boot of a machine from another: when its first process started.
-func bootID() string { return startTime(1) }
+// booted is when this boot of the machine began, as its first agent noted where nothing outlives a boot.
+func booted() time.Time {
+	const note = "/run/ashlar/booted"
+	if st, err := os.Stat(note); err == nil {
+		return st.ModTime().UTC()
+	}
+	now := time.Now().UTC()
+	if err := writeFile(note, nil, 0o600); err != nil {
+		return now
+	}
+	if st, err := os.Stat(note); err == nil {
+		return st.ModTime().UTC()
+	}
+	return now
+}

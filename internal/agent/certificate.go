@@ -4,97 +4,44 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/big"
-	"net"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
 	"ashlar.dev/ashlar/internal/unit"
 )
 
-// RenewAt is when a certificate is renewed: at half of its life, give or take a tenth by its serial number,
-// so that certificates that were issued together are not renewed together.
-func RenewAt(c *x509.Certificate) time.Time {
-	life := c.NotAfter.Sub(c.NotBefore)
-	var b [8]byte
-	copy(b[:], c.SerialNumber.Bytes())
-	jitter := float64(binary.BigEndian.Uint64(b[:]))/(1<<64) - 0.5 // -0.5 … 0.5
-	return c.NotBefore.Add(life/2 + time.Duration(jitter*float64(life)/5))
-}
-
-// due says why a new certificate is needed now; empty if it is not.
-func due(have *x509.Certificate, want unit.Certificate, trusted string, now time.Time) string {
-	p := want.Profile
-	switch {
-	case have == nil:
-		return "there is none"
-	case !now.Before(have.NotAfter):
-		return "it has expired"
-	case have.NotBefore.After(now.Add(time.Minute)):
-		return "it is not valid yet"
-	case have.Subject.CommonName != p.CommonName:
-		return "it is for " + have.Subject.CommonName
-	case !sameStrings(have.Subject.Organization, p.Organizations):
-		return "its organizations differ"
-	case !containsAll(have.DNSNames, p.DNSNames):
-		return "it lacks a name"
-	case !issuedBy(have, trusted):
-		return "its CA is not trusted any more"
-	case !now.Before(RenewAt(have)):
-		return "half of its life is over"
-	}
-	for _, ip := range want.IPs {
-		if !slices.ContainsFunc(have.IPAddresses, func(h net.IP) bool { return h.String() == ip }) {
-			return "it lacks the address " + ip
+// loadCertificate reads a certificate with its key; nil if there are none that can be used.
+func loadCertificate(p unit.Profile) (*x509.Certificate, error) {
+	cert, err := os.ReadFile(p.CertFile())
+	if err == nil {
+		var key []byte
+		if key, err = os.ReadFile(p.KeyFile()); err == nil {
+			return usable(cert, key), nil
 		}
 	}
-	return ""
-}
-
-func sameStrings(a, b []string) bool {
-	a, b = slices.Clone(a), slices.Clone(b)
-	slices.Sort(a)
-	slices.Sort(b)
-	return slices.Equal(a, b)
-}
-
-func containsAll(have, want []string) bool {
-	return !slices.ContainsFunc(want, func(s string) bool { return !slices.Contains(have, s) })
-}
-
-func issuedBy(c *x509.Certificate, trusted string) bool {
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM([]byte(trusted))
-	_, err := c.Verify(x509.VerifyOptions{Roots: pool, CurrentTime: c.NotBefore.Add(time.Second), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
-	return err == nil
-}
-
-// loadCertificate reads a certificate whose key is there, too; nil if there is none to be used.
-func loadCertificate(p unit.Profile) (*x509.Certificate, error) {
-	b, err := os.ReadFile(p.CertFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	return nil, err
+}
+
+// usable is the certificate of a pair, if it is one. It is none after a crash between the two files of install, or
+// when somebody damaged one of them.
+func usable(certPEM, keyPEM []byte) *x509.Certificate {
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	if _, err := os.Stat(p.KeyFile()); err != nil {
-		return nil, nil
-	}
-	block, _ := pem.Decode(b)
-	if block == nil {
-		return nil, nil
-	}
-	return x509.ParseCertificate(block.Bytes)
+	return pair.Leaf
 }
 
 // newKey makes a key on this machine, where it stays.

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxLog is how large a unit's log may grow. One older part of it is kept beside it.
@@ -29,6 +31,44 @@ func rotateLogs(dir string, limit int64) error {
 		}
 		if err := moveAway(log); err != nil {
 			errs = append(errs, fmt.Errorf("shorten %s: %w", log, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+const (
+	// maxOwnLog is how large a log may grow that a unit writes itself, in bytes; keptOwnLogs are its older parts.
+	maxOwnLog   = 256 << 20
+	keptOwnLogs = 4
+)
+
+// rotateOwnLogs gives units that write logs of their own new files. Nothing is lost: a unit writes on into the old file,
+// under its new name, until it hears the signal.
+func (s *supervisor) rotateOwnLogs(limit int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, r := range s.units {
+		moved := false
+		for _, log := range r.spec.Logs {
+			st, err := os.Stat(log)
+			if err != nil || st.Size() <= limit || r.proc == nil {
+				continue
+			}
+			for n := keptOwnLogs; n > 1; n-- {
+				err := os.Rename(fmt.Sprintf("%s.%d", log, n-1), fmt.Sprintf("%s.%d", log, n))
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+					errs = append(errs, err)
+				}
+			}
+			if err := os.Rename(log, log+".1"); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			moved = true
+		}
+		if moved {
+			errs = append(errs, r.proc.signal(unix.Signal(r.spec.ReloadSignal)))
 		}
 	}
 	return errors.Join(errs...)

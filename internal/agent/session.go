@@ -186,7 +186,7 @@ func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted s
 	if err != nil {
 		return false, err
 	}
-	reason := due(have, c, trusted, time.Now())
+	reason := due(have, c, trusted, time.Now().Add(-s.client.Skew())) // by Vault's clock, which its certificates go by
 	if reason == "" {
 		return false, nil
 	}
@@ -206,8 +206,8 @@ func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted s
 	return true, install(c.Profile, []byte(cert.Chain), keyPEM)
 }
 
-// secrets puts each secret that a unit needs into its file.
-func (s *session) secrets(ctx context.Context, units []unit.Unit) error {
+// secrets puts each secret that a unit needs into its file, and says whether any was missing.
+func (s *session) secrets(ctx context.Context, units []unit.Unit) (written bool, err error) {
 	for _, u := range units {
 		for _, secret := range u.Secrets {
 			if _, err := os.Stat(secret.Path); err == nil {
@@ -215,12 +215,13 @@ func (s *session) secrets(ctx context.Context, units []unit.Unit) error {
 			}
 			fields, err := s.client.ReadSecret(ctx, secret.Document)
 			if err != nil {
-				return err
+				return written, err
 			}
 			if err := writeFile(secret.Path, []byte(fields[secret.Field]), 0o600); err != nil {
-				return err
+				return written, err
 			}
+			written = true
 		}
 	}
-	return nil
+	return written, nil
 }

@@ -8,9 +8,10 @@ import (
 
 // Status is what a machine reports of itself. It writes it to Vault, and nobody else can.
 type Status struct {
-	Machine string    `json:"machine"`
-	Boot    string    `json:"boot"` // changes with every boot
-	Seen    time.Time `json:"seen"`
+	Machine string `json:"machine"`
+	// Booted is when the machine did.
+	Booted time.Time `json:"booted"`
+	Seen   time.Time `json:"seen"`
 	// Desired is the version of the desired document that the machine has taken over.
 	Desired int `json:"desired"`
 	// Revision is that of the boot document by which it last looked at its units.

@@ -63,7 +63,10 @@ func (s *supervisor) apply(ctx context.Context, units []shape.Unit, repair bool)
 	}
 	for name, r := range s.snapshot() {
 		u, keep := want[name]
-		if keep && reflect.DeepEqual(u, r.spec) && !(repair && edited(u)) {
+		if keep && reflect.DeepEqual(u, r.spec) && (!repair || !edited(u)) {
+			if repair {
+				s.refresh(r)
+			}
 			delete(want, name)
 			continue
 		}
@@ -91,11 +94,27 @@ func (s *supervisor) end(name string, grace time.Duration) {
 	_ = os.Remove(recordPath(s.recordDir, name))
 }
 
+// edited says whether a file that the unit is restarted for is not as it should be.
 func edited(u shape.Unit) bool {
 	return slices.ContainsFunc(u.Files, func(f shape.File) bool {
 		b, err := os.ReadFile(f.Path)
-		return err != nil || string(b) != f.Content
+		return !f.Live && (err != nil || string(b) != f.Content)
 	})
+}
+
+// refresh writes the files that a running process looks at by itself.
+func (s *supervisor) refresh(r *supervised) {
+	for _, f := range r.spec.Files {
+		if !f.Live {
+			continue
+		}
+		if err := writeFile(f.Path, []byte(f.Content), f.Mode); err != nil {
+			s.mu.Lock()
+			r.status.Reason = err.Error()
+			s.bumpLocked()
+			s.mu.Unlock()
+		}
+	}
 }
 
 func (s *supervisor) launch(ctx context.Context, u shape.Unit) {
@@ -121,6 +140,9 @@ func (s *supervisor) run(ctx context.Context, r *supervised) {
 		s.set(r, UnitStarting, "restarting: its definition changed", nil)
 		p.stop(u.Grace)
 		p = nil
+	}
+	if p != nil {
+		s.refresh(r)
 	}
 	if old, ok := readRecord(s.recordDir, u.Name); ok && old.Done && old.Digest == u.Digest() {
 		s.set(r, UnitDone, "", nil)
@@ -266,7 +288,8 @@ func (s *supervisor) watch(ctx context.Context, r *supervised, p *process) bool 
 
 // health keeps the state of a running unit true.
 func (s *supervisor) health(ctx context.Context, r *supervised, p *process) {
-	for interval := probeOften; ; {
+	for {
+		interval := probeOften
 		err := probe(ctx, r.spec.Ready)
 		switch {
 		case ctx.Err() != nil:
@@ -276,7 +299,6 @@ func (s *supervisor) health(ctx context.Context, r *supervised, p *process) {
 			interval = probeSeldom
 		default:
 			s.set(r, UnitStarting, err.Error(), p)
-			interval = probeOften
 		}
 		select {
 		case <-ctx.Done():

@@ -183,3 +183,47 @@ func TestReusedPID(t *testing.T) {
 		t.Errorf("pid %s was adopted", strconv.Itoa(p.PID))
 	}
 }
+
+// A live file is written under a running process, when it changes and when it was edited; another file restarts it.
+func TestLiveFiles(t *testing.T) {
+	d, dir := newDirs(t), t.TempDir()
+	d.kill(t, "a")
+	live, fixed := filepath.Join(dir, "live"), filepath.Join(dir, "fixed")
+	u := sleeper("a")
+	u.Files = []unit.File{{Path: live, Mode: 0o600, Content: "1", Live: true}, {Path: fixed, Mode: 0o600, Content: "1"}}
+	with := func(live, fixed string) []unit.Unit {
+		changed := u
+		changed.Files = []unit.File{u.Files[0], u.Files[1]}
+		changed.Files[0].Content, changed.Files[1].Content = live, fixed
+		return []unit.Unit{changed}
+	}
+	s, ctx, _ := d.begin(t)
+	s.apply(ctx, with("1", "1"), false)
+	first := await(t, s, "a", ready)
+	says := func(path, want string) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			if b, err := os.ReadFile(path); err == nil && string(b) == want {
+				return
+			} else if time.Now().After(deadline) {
+				t.Fatalf("%s says %q (%v), want %q", path, b, err, want)
+			}
+		}
+	}
+	s.apply(ctx, with("2", "1"), false)
+	says(live, "2")
+	if now := await(t, s, "a", ready); now.PID != first.PID {
+		t.Error("a changed live file restarted the unit")
+	}
+	if err := os.WriteFile(live, []byte("edited"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.apply(ctx, with("2", "1"), true)
+	says(live, "2")
+	if now := await(t, s, "a", ready); now.PID != first.PID {
+		t.Error("a live file that was edited restarted the unit")
+	}
+	s.apply(ctx, with("2", "2"), false)
+	says(fixed, "2")
+	await(t, s, "a", func(st UnitStatus) bool { return ready(st) && st.PID != first.PID })
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"strings"
 	"time"
@@ -75,6 +76,9 @@ func (d Drift) repair(ctx context.Context, client dynamic.Interface) error {
 		}
 	}
 	_, err := patch(ctx, client, d.wanted, false)
+	if freed, failed := freeAddress(ctx, client, d.wanted, err); freed && failed == nil {
+		_, err = patch(ctx, client, d.wanted, false)
+	}
 	return err
 }
 
@@ -101,6 +105,8 @@ func passing(err error) bool {
 	switch {
 	case errors.As(err, &network):
 		return !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) && !strings.Contains(err.Error(), "x509:")
+	case errors.Is(err, io.ErrUnexpectedEOF): // cut off amid an answer: the load balancer gave the server up
+		return true
 	case apierrors.IsServerTimeout(err), apierrors.IsTimeout(err), apierrors.IsTooManyRequests(err), apierrors.IsServiceUnavailable(err),
 		apierrors.IsInternalError(err), // "no endpoints", an allocator that has not read its state
 		apierrors.IsConflict(err),

@@ -3,6 +3,9 @@ package baseline
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +26,7 @@ func TestAgainstAnAPIServer(t *testing.T) {
 	defer cancel()
 	wanted := objects(t, input())
 
+	leaveAddressTaken(t, ctx, config)
 	start := time.Now()
 	applied, err := Apply(ctx, config, wanted)
 	if err != nil {
@@ -48,6 +52,52 @@ func TestAgainstAnAPIServer(t *testing.T) {
 	t.Run("pods", func(t *testing.T) { podsAreLimitedAndRestricted(t, ctx, client) })
 	t.Run("ready", func(t *testing.T) { readyWaitsForCoreDNS(t, ctx, config, client) })
 	t.Run("controllers", func(t *testing.T) { controllersMakeNoDrift(t, ctx, config, client) })
+}
+
+// TestPassing: what client-go says of an API server that goes away amid its answer passes by itself; a no does not.
+func TestPassing(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			http.Error(w, "no", http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", "100")
+		_, _ = io.WriteString(w, `{"kind":`)
+	}))
+	t.Cleanup(server.Close)
+	client, err := connect(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps := client.Resource(core.WithResource("configmaps")).Namespace("default")
+	if err := maps.Delete(t.Context(), "a", metav1.DeleteOptions{}); err == nil || !passing(err) {
+		t.Errorf("an answer that was cut off: %v", err)
+	}
+	if _, err := maps.Get(t.Context(), "a", metav1.GetOptions{}); err == nil || passing(err) {
+		t.Errorf("a no: %v", err)
+	}
+}
+
+// leaveAddressTaken is what an API server leaves behind that took the address of a Service and then could not make it.
+func leaveAddressTaken(t *testing.T, ctx context.Context, config *rest.Config) {
+	t.Helper()
+	client, err := connect(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "networking.k8s.io/v1", "kind": "IPAddress",
+		"metadata": map[string]any{"name": input().DNSServiceIP.String(), "labels": map[string]any{
+			"ipaddress.kubernetes.io/ip-family": "IPv4", "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}},
+		"spec": map[string]any{"parentRef": map[string]any{"group": "", "resource": "services", "namespace": "kube-system", "name": "kube-dns"}},
+	}}
+	if err := retry(ctx, func() error {
+		_, err := client.Resource(netw.WithResource("ipaddresses")).Create(ctx, taken, metav1.CreateOptions{})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func observed(t *testing.T, ctx context.Context, config *rest.Config, wanted []*unstructured.Unstructured) []string {

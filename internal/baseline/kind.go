@@ -32,6 +32,8 @@ var kinds = map[schema.GroupVersionKind]kind{
 	core.WithKind("LimitRange"):                        {resource: core.WithResource("limitranges"), namespaced: true},
 	rbac.WithKind("ClusterRole"):                       {resource: rbac.WithResource("clusterroles")},
 	rbac.WithKind("ClusterRoleBinding"):                {resource: rbac.WithResource("clusterrolebindings")},
+	rbac.WithKind("Role"):                              {resource: rbac.WithResource("roles"), namespaced: true},
+	rbac.WithKind("RoleBinding"):                       {resource: rbac.WithResource("rolebindings"), namespaced: true},
 	apps.WithKind("Deployment"):                        {resource: apps.WithResource("deployments"), namespaced: true},
 	netw.WithKind("NetworkPolicy"):                     {resource: netw.WithResource("networkpolicies"), namespaced: true},
 	pdb.WithKind("PodDisruptionBudget"):                {resource: pdb.WithResource("poddisruptionbudgets"), namespaced: true},

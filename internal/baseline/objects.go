@@ -14,11 +14,15 @@ import (
 	"io/fs"
 	"net/netip"
 	"slices"
+	"strings"
 	"text/template"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/authz"
 	"ashlar.dev/ashlar/internal/unit"
 )
 
@@ -45,6 +49,8 @@ type Input struct {
 	CoreDNSImage string
 	// Workers is how many machines run pods.
 	Workers int
+	// ServiceAccounts are the classes whose roles the cluster has.
+	ServiceAccounts []v1alpha1.ServiceAccountClass
 	// UpstreamDNS are servers to ask about other names; none: they do not exist.
 	UpstreamDNS []netip.Addr
 }
@@ -52,9 +58,10 @@ type Input struct {
 // view is Input and what follows from it, as the manifests name it.
 type view struct {
 	Input
-	GroupAdmins, GroupAPIServers, GroupCalicoCNI, GroupCalico string
-	DNSReplicas                                               int
-	CorefileDigest                                            string
+	GroupAdmins, GroupAPIServers, GroupCalicoCNI, GroupCalico, GroupBaseline string
+	ModelRoles                                                               []string
+	DNSReplicas                                                              int
+	CorefileDigest                                                           string
 }
 
 func (in Input) validate() error {
@@ -83,14 +90,20 @@ func Objects(in Input) ([]*unstructured.Unstructured, error) {
 	v := view{
 		Input: in, DNSReplicas: min(max(in.Workers, 1), 2),
 		GroupAdmins: unit.GroupAdmins, GroupAPIServers: unit.GroupAPIServers,
-		GroupCalicoCNI: unit.GroupCalicoCNI, GroupCalico: unit.GroupCalico,
+		GroupCalicoCNI: unit.GroupCalicoCNI, GroupCalico: unit.GroupCalico, GroupBaseline: unit.GroupBaseline,
 		CorefileDigest: digest(string(dns), in.ClusterDomain, fmt.Sprint(in.UpstreamDNS)),
+	}
+	out, err := modelRoles(in.ServiceAccounts)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range out {
+		v.ModelRoles = append(v.ModelRoles, o.GetName())
 	}
 	names, err := fs.Glob(manifests, "manifests/*.yaml")
 	if err != nil {
 		return nil, err
 	}
-	var out []*unstructured.Unstructured
 	for _, name := range names {
 		objects, err := render(name, v)
 		if err != nil {
@@ -108,6 +121,22 @@ func Objects(in Input) ([]*unstructured.Unstructured, error) {
 	return out, nil
 }
 
+// modelRoles are the ClusterRoles that the classes of ServiceAccounts are bound to.
+func modelRoles(classes []v1alpha1.ServiceAccountClass) ([]*unstructured.Unstructured, error) {
+	var out []*unstructured.Unstructured
+	for _, role := range authz.Model(classes).Roles() {
+		o, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&role)
+		if err != nil {
+			return nil, err
+		}
+		u := &unstructured.Unstructured{Object: o}
+		unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
+		label(u)
+		out = append(out, u)
+	}
+	return out, nil
+}
+
 // order puts first what others need to exist.
 func order(o *unstructured.Unstructured) int {
 	if o.GetKind() == "Namespace" {
@@ -122,7 +151,7 @@ func render(name string, v view) ([]*unstructured.Unstructured, error) {
 		return nil, err
 	}
 	t, err := template.New(name).Option("missingkey=error").
-		Funcs(template.FuncMap{"list": func(s ...string) []string { return s }}).Parse(string(source))
+		Funcs(template.FuncMap{"list": func(s ...string) []string { return s }, "join": strings.Join}).Parse(string(source))
 	if err != nil {
 		return nil, err
 	}
@@ -144,14 +173,18 @@ func render(name string, v view) ([]*unstructured.Unstructured, error) {
 		if _, ok := kinds[o.GroupVersionKind()]; !ok {
 			return nil, fmt.Errorf("%s is not among the kinds of the baseline", o.GroupVersionKind())
 		}
-		labels := o.GetLabels()
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		labels[LabelManagedBy], labels[LabelPartOf] = managedBy, partOf
-		o.SetLabels(labels)
+		label(o)
 		out = append(out, o)
 	}
+}
+
+func label(o *unstructured.Unstructured) {
+	labels := o.GetLabels()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[LabelManagedBy], labels[LabelPartOf] = managedBy, partOf
+	o.SetLabels(labels)
 }
 
 func digest(parts ...string) string {

@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -23,6 +25,8 @@ func input() Input {
 		APIServer:     netip.MustParseAddr("10.10.0.5"),
 		CoreDNSImage:  "ashlar.dev/coredns:v1.14.7",
 		Workers:       2,
+
+		ServiceAccounts: v1alpha1.SeedClasses(),
 	}
 }
 

@@ -1,7 +1,6 @@
 package baseline
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -239,7 +238,7 @@ func foreign(live *unstructured.Unstructured) []string {
 			continue
 		}
 		set := &fieldpath.Set{}
-		if err := set.FromJSON(bytes.NewReader(entry.FieldsV1.Raw)); err != nil {
+		if err := set.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
 			return []string{"fields that cannot be told: " + err.Error()}
 		}
 		if entry.Manager == manager {

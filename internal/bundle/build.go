@@ -101,7 +101,7 @@ func Build(ctx context.Context, o Options) (*Bundle, error) {
 func (b *builder) build(ctx context.Context) (result *Bundle, cached bool, err error) {
 	b.sweep()
 	b.record = loadRecord(filepath.Join(b.Cache, recordFile))
-	defer b.record.save() //nolint:errcheck // it only saves time
+	defer func() { _ = b.record.save() }() // it only saves time
 	if b.host, err = readToolchain(ctx, b.Source); err != nil {
 		return nil, false, err
 	}
@@ -190,7 +190,7 @@ func (b *builder) point(digest string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp) //nolint:errcheck // the next build sweeps
+	defer os.RemoveAll(tmp) // the next build sweeps
 	next := filepath.Join(tmp, currentLnk)
 	if err := os.Symlink(target, next); err != nil {
 		return err
@@ -213,7 +213,7 @@ func (b *builder) lock(ctx context.Context) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	unlock := func() { f.Close() } //nolint:errcheck // nothing was written
+	unlock := func() { f.Close() } // nothing was written
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
 		return unlock, nil
 	}
@@ -225,7 +225,10 @@ func (b *builder) lock(ctx context.Context) (func(), error) {
 		return unlock, err
 	case <-ctx.Done():
 		// The call cannot be interrupted: whoever gets the lock then gives it back.
-		go func() { <-done; unlock() }()
+		go func() {
+			<-done //nolint:errcheck // with or without the lock, the file is closed
+			unlock()
+		}()
 		return nil, ctx.Err()
 	}
 }
@@ -236,7 +239,7 @@ func (b *builder) sweep() {
 	tmp := filepath.Join(b.Cache, tmpDir)
 	left, _ := os.ReadDir(tmp)
 	for _, e := range left {
-		os.RemoveAll(filepath.Join(tmp, e.Name())) //nolint:errcheck // see above
+		os.RemoveAll(filepath.Join(tmp, e.Name())) // see above
 	}
 }
 

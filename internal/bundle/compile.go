@@ -156,7 +156,7 @@ func (b *builder) compile(ctx context.Context, c Component, version, out string)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work) //nolint:errcheck // the next build sweeps
+	defer os.RemoveAll(work) // the next build sweeps
 	if c.CSource != "" {
 		err = b.compileC(ctx, c, version, out)
 	} else {

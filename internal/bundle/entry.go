@@ -68,7 +68,7 @@ func (b *builder) produce(ctx context.Context, c Component, version, dir string)
 	if err != nil {
 		return entry{}, err
 	}
-	defer os.RemoveAll(tmp) //nolint:errcheck // the next build sweeps
+	defer os.RemoveAll(tmp) // the next build sweeps
 	built := filepath.Join(b.Cache, localDir)
 	if !c.Local {
 		built = filepath.Join(tmp, "out")
@@ -184,7 +184,7 @@ func copyFile(from, to string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer in.Close() //nolint:errcheck // only read
+	defer in.Close() // only read
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
 	if err != nil {
 		return err

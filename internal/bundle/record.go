@@ -153,7 +153,8 @@ func stampOf(path string) (stamp, error) {
 		return stamp{}, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
 	return stamp{
-		Device: uint64(st.Dev), Inode: st.Ino, Size: st.Size,
+		Device: uint64(st.Dev), //nolint:unconvert // int32 on some architectures
+		Inode:  st.Ino, Size: st.Size,
 		Modified: st.Mtim.Nano(), Changed: st.Ctim.Nano(),
 	}, nil
 }
@@ -163,7 +164,7 @@ func hashFile(ctx context.Context, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close() // only read
 	h := sha256.New()
 	if _, err := io.CopyBuffer(h, contextReader{ctx, f}, make([]byte, 1<<20)); err != nil {
 		return "", fmt.Errorf("reading %s: %w", path, err)
@@ -189,9 +190,9 @@ func writeAtomically(path string, content []byte, mode os.FileMode) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
+	defer os.Remove(f.Name()) // gone after the rename
 	if _, err := f.Write(content); err != nil {
-		f.Close() //nolint:errcheck // the write's error says more
+		f.Close() // the write's error says more
 		return err
 	}
 	if err := f.Close(); err != nil {

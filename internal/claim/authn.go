@@ -31,6 +31,18 @@ var authnClaims = []Claim{
 		Probe: probeServiceAccount,
 	},
 	{
+		ID:    "authn-password",
+		Says:  "Static User / Password auth",
+		Holds: "a user logs in to Vault with a password and gets a credential of ten minutes; wrong passwords lock out; the API itself takes none",
+		Probe: probePassword,
+	},
+	{
+		ID:    "authn-token",
+		Says:  "Static Token auth",
+		Holds: "static tokens are off unless declared, each with an expiry and a reason; the API knows no other, of no file and of no operator",
+		Probe: probeToken,
+	},
+	{
 		ID:    "authn-anonymous",
 		Says:  "After a client is authenticated Kubernetes, by default, authorizes this client",
 		Holds: "anonymous requests reach only /livez, /readyz and /healthz",
@@ -124,6 +136,17 @@ func (p plane) ask(ctx context.Context, t *Target, path string, cert *tls.Certif
 	b, err := io.ReadAll(io.LimitReader(res.Body, 512))
 	out.status, out.body = res.StatusCode, string(b)
 	return out, err
+}
+
+// askAgain asks until there is an answer that means something: a kubelet whose API server has just started anew cannot
+// ask it, and says 500 for a moment.
+func (p plane) askAgain(ctx context.Context, t *Target, path string, cert *tls.Certificate) (answer, error) {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		a, err := p.ask(ctx, t, path, cert)
+		if err != nil || a.status < http.StatusInternalServerError || time.Now().After(deadline) || ctx.Err() != nil {
+			return a, err
+		}
+	}
 }
 
 // said is the answer for people to read.

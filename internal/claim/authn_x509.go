@@ -29,7 +29,7 @@ type holder struct {
 	cert *tls.Certificate
 }
 
-// probeX509 shows every certificate to every plane.
+// probeX509 shows every certificate to every plane, and asks each plane whom it trusts.
 func probeX509(ctx context.Context, t *Target) ([]Evidence, error) {
 	holders, err := realHolders(ctx, t)
 	if err != nil {
@@ -39,16 +39,33 @@ func probeX509(ctx context.Context, t *Target) ([]Evidence, error) {
 	if err != nil {
 		return nil, err
 	}
-	holders = append(append(holders, forged...), holder{name: "nobody"})
 	all := planes(t)
-	evidence := make([]Evidence, len(all)*len(holders))
-	asked := make([]Evidence, len(all))
+	evidence, err := logins(ctx, t, all, append(append(holders, forged...), holder{name: "nobody"}))
+	if err != nil {
+		return nil, err
+	}
+	trust := make([]Evidence, len(all))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, p := range all {
+		g.Go(func() error {
+			a, err := p.ask(ctx, t, p.path, nil)
+			trust[i] = trusts(p, a.asked, t.Desired.CAs)
+			return err
+		})
+	}
+	err = g.Wait()
+	return append(evidence, trust...), err
+}
+
+// logins shows each certificate to each plane: those of the plane's own CA must be known there, no other may be.
+func logins(ctx context.Context, t *Target, planes []plane, holders []holder) ([]Evidence, error) {
+	evidence := make([]Evidence, len(planes)*len(holders))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
-	for i, p := range all {
+	for i, p := range planes {
 		for j, h := range holders {
 			g.Go(func() error {
-				a, err := p.ask(ctx, t, p.path, h.cert)
+				a, err := p.askAgain(ctx, t, p.path, h.cert)
 				if err != nil {
 					return err
 				}
@@ -60,14 +77,11 @@ func probeX509(ctx context.Context, t *Target) ([]Evidence, error) {
 					return fmt.Errorf("%s as %s: %w", p.name, h.name, err)
 				}
 				evidence[i*len(holders)+j] = e
-				if h.name == "nobody" {
-					asked[i] = trusts(p, a.asked, t.Desired.CAs)
-				}
 				return nil
 			})
 		}
 	}
-	return append(evidence, asked...), g.Wait()
+	return evidence, g.Wait()
 }
 
 // authenticated decides whether an answer means that the server knew who asked. Only a TLS alert (where the plane

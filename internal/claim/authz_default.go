@@ -12,6 +12,9 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/authz"
 )
 
 // everybody is a user that others are not told apart from.
@@ -86,7 +89,12 @@ func listedRules(ctx context.Context, t *Target, namespaces []string) ([]Evidenc
 			}
 			e := Evidence{Attempt: "find a rule beyond discovery and self-review, in every namespace", From: "operator", As: s.name,
 				Want: Refused, Got: Refused, Answer: fmt.Sprintf("none in %d namespaces", len(namespaces))}
+			mode := t.Spec.Spec.Authorization.Mode
 			for _, ns := range namespaces {
+				if mode != v1alpha1.ModeRBAC && slices.Contains(s.groups, "system:serviceaccounts") {
+					e.Answer = "ABAC cannot list what it allows: each verb on each resource is asked for below"
+					break
+				}
 				r, err := client.AuthorizationV1().SelfSubjectRulesReviews().Create(ctx, &authorizationv1.SelfSubjectRulesReview{
 					Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: ns}}, metav1.CreateOptions{})
 				if s.user == "system:anonymous" && err != nil && strings.Contains(err.Error(), "is forbidden") {
@@ -95,6 +103,9 @@ func listedRules(ctx context.Context, t *Target, namespaces []string) ([]Evidenc
 				}
 				if err != nil {
 					return fmt.Errorf("list what %s may do in %s: %w", s.name, ns, err)
+				}
+				if mode != v1alpha1.ModeRBAC && r.Status.EvaluationError == webhookLists {
+					r.Status.Incomplete = false // it is asked about ServiceAccounts alone
 				}
 				if beyond := beyondDiscovery(r.Status); len(beyond) > 0 {
 					e.Got, e.Answer = Allowed, fmt.Sprintf("in %s: %s", ns, strings.Join(beyond, "; "))
@@ -107,6 +118,9 @@ func listedRules(ctx context.Context, t *Target, namespaces []string) ([]Evidenc
 	}
 	return evidence, g.Wait()
 }
+
+// webhookLists is what an API server says of an authorizer that decides but cannot list.
+const webhookLists = "webhook authorizer does not support user rule resolution"
 
 // beyondDiscovery names the rules that go beyond what everybody may.
 func beyondDiscovery(s authorizationv1.SubjectRulesReviewStatus) []string {
@@ -137,7 +151,8 @@ func beyondDiscovery(s authorizationv1.SubjectRulesReviewStatus) []string {
 }
 
 // decidedRules has the server decide on every verb of every resource. One user in the groups of all default
-// ServiceAccounts at once stands for each of them, so that what any may, it may.
+// ServiceAccounts at once stands for each of them, so that what any may, it may. In ABAC and Shadow mode that is what is
+// declared for all ServiceAccounts of a namespace.
 func decidedRules(ctx context.Context, t *Target, admin kubernetes.Interface, namespaces []string) ([]Evidence, error) {
 	d, err := discovery.NewDiscoveryClientForConfig(t.Admin)
 	if err != nil {
@@ -152,6 +167,14 @@ func decidedRules(ctx context.Context, t *Target, admin kubernetes.Interface, na
 		groups = append(groups, "system:serviceaccounts:"+ns)
 	}
 	const who = "one in the groups of every ServiceAccount and every visitor"
+	accounts := authz.Accounts{}
+	for _, ns := range namespaces {
+		accounts[ns] = nil // RBAC gives nothing to all of a namespace; ABAC does
+	}
+	p, err := declared(t.Spec.Spec.Authorization, accounts)
+	if err != nil {
+		return nil, err
+	}
 	attributes := everyAccess(lists)
 	evidence := make([]Evidence, len(attributes))
 	g, ctx := errgroup.WithContext(ctx)
@@ -168,7 +191,9 @@ func decidedRules(ctx context.Context, t *Target, admin kubernetes.Interface, na
 			if a.Subresource != "" {
 				e.Attempt += " (" + a.Subresource + ")"
 			}
-			if a.Subresource == "" && slices.Contains(reviewsForAll, rule) {
+			ok, _ := authz.Allowed(p, authz.Request{User: "ashlar:nobody", Groups: groups, ResourceRequest: true, Verb: a.Verb,
+				APIGroup: a.Group, Resource: a.Resource, Subresource: a.Subresource})
+			if ok {
 				e.Want = Allowed
 			}
 			if r.Status.Allowed {

@@ -6,9 +6,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
@@ -37,9 +39,14 @@ type Target struct {
 	Vault    *vault.Client // the operator's, least privilege
 	Desired  unit.Desired  // any machine's, without Self
 	Admin    *rest.Config  // the administrator's
+	Baseline []*unstructured.Unstructured
 	// VaultAt speaks to Vault on some machines without any token, from the operator's seat.
 	VaultAt func(ctx context.Context, machines ...provider.Machine) (*vault.Client, error)
 	Now     func() time.Time
+
+	// What several claims look at is collected once.
+	leavesOnce sync.Mutex
+	leavesSeen []leaf
 }
 
 // Expectation is what an attempt must come to for its claim to hold.
@@ -59,10 +66,14 @@ type Evidence struct {
 	Want    Expectation `json:"want"`
 	Got     Expectation `json:"got"`
 	Answer  string      `json:"answer"` // in the words of whoever answered
+	// Notice: it came out as it must, and people are told all the same.
+	Notice bool `json:"notice,omitempty"`
 }
 
+func failed(e Evidence) bool { return !e.Held() }
+
 // Held says whether the attempt came out as it must.
-func (e Evidence) Held() bool { return e.Want == e.Got }
+func (e Evidence) Held() bool { return e.Want != "" && e.Want == e.Got }
 
 // Verdict is what became of a claim.
 type Verdict string
@@ -82,11 +93,12 @@ type Result struct {
 	Verdict  Verdict    `json:"verdict"`
 	Reason   string     `json:"reason,omitempty"`
 	Evidence []Evidence `json:"evidence"`
-	Seconds  float64    `json:"seconds"`
+	// Attempts is how often it took: an error in between gives no evidence, and is tried again.
+	Attempts int     `json:"attempts"`
+	Seconds  float64 `json:"seconds"`
 }
 
-// Decide turns evidence into a verdict. Nothing tried is nothing proved, and neither is a claim of which only one
-// side was seen: a cluster that refuses everything keeps no promise.
+// Decide turns evidence into a verdict. Nothing tried is nothing proved.
 func Decide(evidence []Evidence, err error) (Verdict, string) {
 	if err != nil {
 		return Untried, err.Error()
@@ -94,7 +106,7 @@ func Decide(evidence []Evidence, err error) (Verdict, string) {
 	if len(evidence) == 0 {
 		return Untried, "no attempt was made"
 	}
-	i := slices.IndexFunc(evidence, func(e Evidence) bool { return !e.Held() })
+	i := slices.IndexFunc(evidence, failed)
 	if i >= 0 {
 		e := evidence[i]
 		return Broken, fmt.Sprintf("%s was %s: %s", e.Attempt, e.Got, e.Answer)
@@ -111,8 +123,11 @@ func attempt(what, from, as string, want Expectation, err error) Evidence {
 	return e
 }
 
-// probeTimeout bounds one claim.
-const probeTimeout = 2 * time.Minute
+// probeTimeout bounds one claim, maxAttempts how often it is tried while that gives no evidence.
+const (
+	probeTimeout = 2 * time.Minute
+	maxAttempts  = 3
+)
 
 // All lists every claim, in the order of the documentation.
 func All() []Claim {
@@ -138,7 +153,17 @@ func (c Claim) try(ctx context.Context, t *Target) Result {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	began := time.Now()
-	evidence, err := c.Probe(ctx, t)
-	verdict, reason := Decide(evidence, err)
-	return Result{ID: c.ID, Claim: c.Holds, Verdict: verdict, Reason: reason, Evidence: evidence, Seconds: time.Since(began).Seconds()}
+	r := Result{ID: c.ID, Claim: c.Holds, Attempts: 1}
+	for ; ; r.Attempts++ {
+		var err error
+		r.Evidence, err = c.Probe(ctx, t)
+		r.Verdict, r.Reason = Decide(r.Evidence, err)
+		// What could not be tried is tried again, as on a cluster that just lost a machine; but what was found before the
+		// error stands.
+		if err == nil || slices.ContainsFunc(r.Evidence, failed) || r.Attempts == maxAttempts || ctx.Err() != nil {
+			break
+		}
+	}
+	r.Seconds = time.Since(began).Seconds()
+	return r
 }

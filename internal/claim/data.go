@@ -193,8 +193,15 @@ func probeAudit(ctx context.Context, t *Target) ([]Evidence, error) {
 func bodies(log []byte, p planted) Evidence {
 	e := Evidence{Attempt: "find the Secret's body in the audit log", From: "control-plane", As: "root", Want: Refused, Got: Refused, Answer: "no line has one"}
 	for line := range bytes.Lines(log) {
-		if bytes.Contains(line, []byte(p.name)) && (bytes.Contains(line, []byte(`"requestObject"`)) || bytes.Contains(line, []byte(`"responseObject"`))) &&
-			bytes.Contains(line, []byte(`"resource":"secrets"`)) && !bytes.Contains(line, []byte(`"kind":"Status"`)) {
+		var l struct {
+			ObjectRef                     struct{ Resource string }
+			RequestObject, ResponseObject *struct{ Kind string }
+		}
+		if !bytes.Contains(line, []byte(p.name)) || json.Unmarshal(line, &l) != nil || l.ObjectRef.Resource != "secrets" {
+			continue
+		}
+		// Of bodies only how a deletion is asked for, and an answer that is no object, say nothing.
+		if l.RequestObject != nil && l.RequestObject.Kind != "DeleteOptions" || l.ResponseObject != nil && l.ResponseObject.Kind != "Status" {
 			e.Got, e.Answer = Allowed, "a line has it"
 		}
 	}

@@ -21,6 +21,7 @@ var networkClaims = []Claim{
 		Holds: "the API answers on the internal load balancer, to those who need it, and on nothing that the internet can reach",
 		Probe: probeAPIInternal,
 	},
+	netPolicy,
 }
 
 // dialTimeout is how long silence is taken for a refusal: the internet side gets no answer at all.

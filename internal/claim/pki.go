@@ -1,3 +1,3 @@
 package claim
 
-var pkiClaims = []Claim{pkiVaultOnly, pkiShortLived, pkiInitToken}
+var pkiClaims = []Claim{pkiThreeCAs, pkiVaultOnly, pkiShortLived, pkiInitToken, pkiAudit}

@@ -28,8 +28,8 @@ var pkiInitToken = Claim{
 }
 
 // vaultFrom is a client without a token whose connections come from a machine.
-func (t *Target) vaultFrom(machine string) (*vault.Client, error) {
-	m, err := t.vaultMachine()
+func (t *Target) vaultFrom(ctx context.Context, machine string) (*vault.Client, error) {
+	m, err := t.vaultMachine(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -61,12 +61,12 @@ func probeInitToken(ctx context.Context, t *Target) ([]Evidence, error) {
 	if err != nil {
 		return nil, err
 	}
-	here, err := t.vaultFrom(own.Name)
+	here, err := t.vaultFrom(ctx, own.Name)
 	if err != nil {
 		return nil, err
 	}
 	defer here.Close()
-	there, err := t.vaultFrom(other.Name)
+	there, err := t.vaultFrom(ctx, other.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -142,15 +142,10 @@ func (t *Target) attackMachineToken(ctx context.Context, own, other provider.Mac
 		return nil, err
 	}
 	kubelet := func(change func(*unit.Profile)) error {
-		for _, p := range unit.ProfilesOf(v1alpha1.RoleWorker) {
-			if p.CA == unit.CAKubernetes && p.Name == "kubelet" {
-				p = p.For(own.Name)
-				change(&p)
-				_, err := machine.Sign(ctx, p, csr)
-				return err
-			}
-		}
-		return errors.New("there is no profile kubelet")
+		p := kubeletProfile(own.Name)
+		change(&p)
+		_, err := machine.Sign(ctx, p, csr)
+		return err
 	}
 	foreign := unit.Profile{Name: "kube-apiserver", CA: unit.CAEtcdKubernetes, CommonName: "kube-apiserver"}
 	var out []Evidence

@@ -1,19 +1,20 @@
 package claim
 
 import (
-	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
 )
 
@@ -26,7 +27,19 @@ var pkiShortLived = Claim{
 		if err != nil {
 			return nil, err
 		}
-		return lifetimes(leaves, t.Spec.Spec.PKI.LeafTTL.Duration, t.Now()), nil
+		pki := t.Spec.Spec.PKI
+		admin := certificates(string(t.Admin.CertData))
+		if len(admin) == 0 {
+			return nil, errors.New("the administrator has no certificate")
+		}
+		evidence := lifetimes(leaves, pki.LeafTTL.Duration, t.Now())
+		evidence = append(evidence, lifetimes([]leaf{{"operator", "the administrator's certificate", admin[0]}}, pki.AdminTTL.Duration, t.Now())...)
+		for _, ca := range unit.CAs {
+			for _, cert := range certificates(t.Desired.CAs[ca]) {
+				evidence = append(evidence, lifetimes([]leaf{{"vault", "the CA " + string(ca), cert}}, pki.CATTL.Duration, t.Now())...)
+			}
+		}
+		return evidence, nil
 	},
 }
 
@@ -40,12 +53,12 @@ var pkiVaultOnly = Claim{
 			return nil, err
 		}
 		var logs []map[string]bool
-		for _, file := range []string{"audit-1", "audit-2"} {
-			issued, err := t.issued(ctx, "/var/log/vault/"+file+".log")
+		for _, device := range unit.AuditLogs {
+			log, err := t.vaultLog(ctx, device, "/sign/") // nearly all of a log is agents asking for news
 			if err != nil {
 				return nil, err
 			}
-			logs = append(logs, issued)
+			logs = append(logs, serials(log))
 		}
 		return append(origins(leaves, logs), keyOwners(leaves)...), nil
 	},
@@ -57,37 +70,94 @@ type leaf struct {
 	cert           *x509.Certificate
 }
 
-// collect prints every certificate file, and what each listening port shows.
-const collect = `for f in $(find ` + unit.PKIDir + ` -name '*.crt' ! -name ca.crt); do echo "@ $f"; cat "$f"; done
-for a in $(ss -Hltn | awk '{print $4}' | sort -u); do (
-  b=$(timeout 10 openssl s_client -connect "$(echo "$a" | sed 's/^\(\*\|0\.0\.0\.0\):/127.0.0.1:/; s/^\[::\]:/127.0.0.1:/')" </dev/null 2>/dev/null)
-  if [ $? = 124 ]; then printf '@ port %s, which says nothing\n' "$a"; exit; fi # parseLeaves refuses it: not seen is not proved
-  c=$(echo "$b" | openssl x509 2>/dev/null) && printf '@ port %s\n%s\n' "$a" "$c"
-) & done; wait`
+// collect prints what a machine listens on, and every certificate file.
+const collect = `ss -Hltn | awk '{print $4}' | sort -u; for f in $(find ` + unit.PKIDir + ` -name '*.crt' ! -name ca.crt); do echo "@ $f"; cat "$f"; done`
 
-// leaves walks all machines.
+// leaves walks all machines, once for all claims of a run.
 func (t *Target) leaves(ctx context.Context) ([]leaf, error) {
+	t.leavesOnce.Lock()
+	defer t.leavesOnce.Unlock()
+	if t.leavesSeen != nil {
+		return t.leavesSeen, nil
+	}
 	found := make([][]leaf, len(t.Machines))
 	g, ctx := errgroup.WithContext(ctx)
 	for i, m := range t.Machines {
 		g.Go(func() (err error) {
-			var out bytes.Buffer
-			if err := t.Provider.Exec(ctx, m.Name, provider.Exec{Args: []string{"/bin/sh", "-c", collect}, Stdout: &out}); err != nil {
-				return fmt.Errorf("collect the certificates of %s: %w", m.Name, err)
-			}
-			found[i], err = parseLeaves(m.Name, out.String())
+			found[i], err = t.leavesOf(ctx, m.Name)
 			return err
 		})
 	}
-	err := g.Wait()
-	var all []leaf
-	for _, f := range found {
-		all = append(all, f...)
+	if err := g.Wait(); err != nil {
+		return nil, err
 	}
-	if err == nil && len(all) == 0 {
-		err = errors.New("no machine has a certificate")
+	t.leavesSeen = slices.Concat(found...)
+	if len(t.leavesSeen) == 0 {
+		return nil, errors.New("no machine has a certificate")
 	}
-	return all, err
+	return t.leavesSeen, nil
+}
+
+func (t *Target) leavesOf(ctx context.Context, machine string) ([]leaf, error) {
+	out, err := run(ctx, t, machine, "/bin/sh", "-c", collect)
+	if err != nil {
+		return nil, fmt.Errorf("collect the certificates of %s: %w", machine, err)
+	}
+	listening, _, _ := strings.Cut(string(out), "@ ")
+	leaves, err := parseLeaves(machine, string(out))
+	if err != nil {
+		return nil, err
+	}
+	ports := strings.Fields(listening)
+	shown := make([]*x509.Certificate, len(ports))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, p := range ports {
+		g.Go(func() (err error) {
+			shown[i], err = t.shown(ctx, machine, p)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	for i, cert := range shown {
+		if cert != nil {
+			leaves = append(leaves, leaf{machine, "port " + ports[i], cert})
+		}
+	}
+	return leaves, nil
+}
+
+// shown is the certificate that a port of a machine shows to the machine itself, or nil if it does not speak TLS.
+func (t *Target) shown(ctx context.Context, machine, address string) (*x509.Certificate, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("%s listens on %q: %w", machine, address, err)
+	}
+	host, _, _ = strings.Cut(host, "%") // of an interface
+	if a, err := netip.ParseAddr(host); err != nil || a.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	conn, err := t.Provider.Dial(ctx, machine, "tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		return nil, fmt.Errorf("%s listens on %s, but cannot be connected to: %w", machine, address, err)
+	}
+	defer conn.Close()
+	//nolint:gosec // whatever it shows is what is looked for
+	client := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ServerName: machine})
+	err = client.HandshakeContext(ctx)
+	if certs := client.ConnectionState().PeerCertificates; len(certs) > 0 {
+		return certs[0], nil // also if it went on to refuse a client without a certificate
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%s listens on %s and says nothing: not seen is not proved", machine, address)
+	}
+	if err == nil {
+		return nil, fmt.Errorf("%s speaks TLS on %s without a certificate", machine, address)
+	}
+	return nil, nil
 }
 
 // parseLeaves reads "@ where" lines, each followed by PEM, of which the first is the leaf.
@@ -130,41 +200,12 @@ func lifetimes(leaves []leaf, limit time.Duration, now time.Time) []Evidence {
 	return out
 }
 
-// issued are the serial numbers, in hexadecimal, that an audit log says were issued.
-func (t *Target) issued(ctx context.Context, path string) (map[string]bool, error) {
-	m, err := t.vaultMachine()
-	if err != nil {
-		return nil, err
-	}
-	b, err := t.Provider.Read(ctx, m.Name, path)
-	if err != nil {
-		return nil, fmt.Errorf("read %s of %s: %w", path, m.Name, err)
-	}
-	return serials(b), nil
-}
-
-// serials finds what was signed in an audit log.
-func serials(log []byte) map[string]bool {
+// serials are those of all certificates that a log says were issued.
+func serials(log []logged) map[string]bool {
 	out := map[string]bool{}
-	for line := range bytes.Lines(log) {
-		if !bytes.Contains(line, []byte("/sign/")) {
-			continue // nearly all of a log is agents asking for news
-		}
-		var entry struct {
-			Type    string
-			Request struct{ Path string }
-			// Other engines put anything here.
-			Response struct {
-				Data struct {
-					Serial any `json:"serial_number"`
-				}
-			}
-		}
-		if json.Unmarshal(line, &entry) != nil || entry.Type != "response" || !strings.Contains(entry.Request.Path, "/sign/") {
-			continue
-		}
-		if s, ok := entry.Response.Data.Serial.(string); ok {
-			out[strings.TrimLeft(strings.ReplaceAll(s, ":", ""), "0")] = true
+	for _, l := range log {
+		if s := l.serial(); s != "" && l.Error == "" && strings.Contains(l.Request.Path, "/sign/") {
+			out[s] = true
 		}
 	}
 	return out
@@ -174,6 +215,9 @@ func origins(leaves []leaf, logs []map[string]bool) []Evidence {
 	var out []Evidence
 	for _, l := range leaves {
 		e := Evidence{Attempt: "find the issuance of " + l.where, From: l.machine, As: l.cert.Subject.CommonName, Want: Allowed, Got: Allowed, Answer: "in both logs"}
+		if len(logs) == 0 {
+			e.Got, e.Answer = Refused, "there is no log"
+		}
 		for i, log := range logs {
 			if !log[l.cert.SerialNumber.Text(16)] {
 				e.Got, e.Answer = Refused, fmt.Sprintf("serial %x is not in audit log %d", l.cert.SerialNumber, i+1)

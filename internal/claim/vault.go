@@ -130,7 +130,7 @@ func (t *Target) vaultWire(ctx context.Context, m provider.Machine) ([]Evidence,
 		_ = conn.Close()
 		var alert tls.AlertError
 		var op *net.OpError
-		if err != nil && !errors.As(err, &alert) && !(errors.As(err, &op) && op.Op == "remote error") {
+		if err != nil && !errors.As(err, &alert) && (!errors.As(err, &op) || op.Op != "remote error") {
 			return nil, fmt.Errorf("%s to %s: %w", tls.VersionName(v.version), m.Name, err)
 		}
 		out = append(out, attempt(tls.VersionName(v.version)+" to "+m.Name, provider.FromOperator, "nobody", v.want, err))

@@ -17,20 +17,29 @@ import (
 	"ashlar.dev/ashlar/internal/unit"
 )
 
-// vaultMachine is the first machine that runs Vault.
-func (t *Target) vaultMachine() (provider.Machine, error) {
+// vaultMachine is the machine whose Vault leads: the others forward some requests to it, and redirect the rest.
+func (t *Target) vaultMachine(ctx context.Context) (provider.Machine, error) {
 	for _, m := range t.Machines {
-		if m.Role == v1alpha1.RoleVault {
+		if m.Role != v1alpha1.RoleVault {
+			continue
+		}
+		c, err := t.VaultAt(ctx, m)
+		if err != nil {
+			return m, err
+		}
+		leads, err := c.Leads(ctx)
+		c.Close()
+		if err == nil && leads {
 			return m, nil
 		}
 	}
-	return provider.Machine{}, fmt.Errorf("cluster %s has no Vault machine", t.Desired.Cluster)
+	return provider.Machine{}, fmt.Errorf("no Vault of cluster %s leads", t.Desired.Cluster)
 }
 
 // vaultAnswer sends one request to Vault, word for word as an attacker would, from a vantage, and returns the status.
 // Only an answer of Vault counts: whoever cannot reach it has tried nothing.
 func (t *Target) vaultAnswer(ctx context.Context, vantage, token, method, path string, body any) (int, error) {
-	m, err := t.vaultMachine()
+	m, err := t.vaultMachine(ctx)
 	if err != nil {
 		return 0, err
 	}

@@ -7,17 +7,27 @@ import (
 	"github.com/spf13/cobra"
 
 	"ashlar.dev/ashlar/internal/bundle"
+	"ashlar.dev/ashlar/internal/phase"
 	"ashlar.dev/ashlar/internal/ui"
 )
 
 func bundleCommand(r *root) *cobra.Command {
-	cmd := &cobra.Command{Use: "bundle", Short: "Build, check or find the cluster's software", Args: cobra.NoArgs}
+	cmd := &cobra.Command{
+		Use:   "bundle",
+		Short: "Build, check or find the cluster's software",
+		Long: `All software of a cluster is one directory, the bundle. It is built from Go modules whose versions and checksums are
+pinned, and has its digest for a name. Commands use --bundle, else $ASHLAR_BUNDLE, else the newest that was built here.`,
+		Example: `  ashlar bundle build --source .
+  ashlar bundle verify`,
+	}
 	var source string
 	build := &cobra.Command{
-		Use:     "build",
-		Short:   "Build all software of a cluster from its pinned modules",
+		Use:   "build",
+		Short: "Build all software of a cluster from its pinned modules",
+		Long: `Build all software of a cluster from its pinned modules, and print the bundle's directory. What is built already is
+taken from the cache: $ASHLAR_CACHE, else /var/cache/ashlar. The first build takes about fifteen minutes on two cores.`,
 		Example: "  ashlar bundle build --source .",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cache, err := bundle.CacheDir()
 			if err != nil {
@@ -36,17 +46,19 @@ func bundleCommand(r *root) *cobra.Command {
 		},
 	}
 	build.Flags().StringVar(&source, "source", ".", "the repository")
+	must(build.MarkFlagDirname("source"))
 	open := func() (*bundle.Bundle, error) {
 		dir, err := bundle.Locate(r.options.Bundle)
 		if err != nil {
-			return nil, inputError{err}
+			return nil, phase.InputError{Err: err}
 		}
 		return bundle.Open(dir)
 	}
 	path := &cobra.Command{
-		Use:   "path",
-		Short: "Print the bundle's directory",
-		Args:  cobra.NoArgs,
+		Use:     "path",
+		Short:   "Print the bundle's directory",
+		Example: "  ashlar bundle path",
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b, err := open()
 			if err == nil {
@@ -56,9 +68,10 @@ func bundleCommand(r *root) *cobra.Command {
 		},
 	}
 	verify := &cobra.Command{
-		Use:   "verify",
-		Short: "Read every file of the bundle and name those that are not as its manifest says",
-		Args:  cobra.NoArgs,
+		Use:     "verify",
+		Short:   "Read every file of the bundle and name those that are not as its manifest says",
+		Example: "  ashlar bundle verify -o json",
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b, err := open()
 			if err != nil {

@@ -8,15 +8,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/phase"
 )
 
 func initCommand(r *root) *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
-		Use:     "init",
-		Short:   "Write a commented cluster.yaml",
-		Example: "  ashlar init --name demo",
-		Args:    cobra.NoArgs,
+		Use:   "init",
+		Short: "Write a commented cluster.yaml",
+		Long: `Write a cluster's file with every default and a comment each, to cluster.yaml or where -f says. A file that exists
+is not touched.`,
+		Example: `  ashlar init --name demo
+  ashlar init --name staging -f staging.yaml`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			content := v1alpha1.Template(name)
 			if _, err := v1alpha1.Decode(content, "--name"); err != nil {
@@ -24,7 +28,7 @@ func initCommand(r *root) *cobra.Command {
 			}
 			f, err := os.OpenFile(r.file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 			if errors.Is(err, os.ErrExist) {
-				return inputError{fmt.Errorf("%s exists already; name another with -f", r.file)}
+				return phase.InputError{Err: fmt.Errorf("%s exists already; name another with -f", r.file)}
 			}
 			if err != nil {
 				return err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+	clientauthentication "k8s.io/client-go/pkg/apis/clientauthentication/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -17,79 +19,126 @@ import (
 )
 
 func kubeconfigCommand(r *root) *cobra.Command {
-	return &cobra.Command{
+	var user string
+	cmd := &cobra.Command{
 		Use:   "kubeconfig",
-		Short: "Print a kubeconfig with an administrator's certificate of hours",
-		Long: `Print a kubeconfig with a new administrator's certificate, good for spec.pki.adminTTL.
+		Short: "Print a kubeconfig with an administrator's certificate of hours, or one of a user's",
+		Long: `Print a kubeconfig with a new administrator's certificate, good for spec.pki.adminTTL. With --user, print one without any
+credential: kubectl then asks ` + "`ashlar login`" + ` for one each time it needs it.
 
-A local cluster's network is in a namespace of its own: use this file with ` + "`ashlar kubectl`" + `'s
-network, as in: nsenter --net=/run/netns/ashlar-<cluster>-fabric kubectl --kubeconfig FILE …`,
-		Example: "  ashlar kubeconfig > admin.kubeconfig",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := r.cluster()
-			if err != nil {
-				return err
-			}
-			defer c.Close(cmd.Context())
-			cred, err := c.Admin(cmd.Context())
-			if err != nil {
-				return err
-			}
-			config := kubeconfig(c.Spec.Metadata.Name, cred)
-			b, err := clientcmd.Write(config)
+A local cluster's network is in a namespace of its own, and the file is of use only there. For a cluster named demo:
+
+    nsenter --net=/run/netns/ashlar-demo-fabric kubectl --kubeconfig admin.kubeconfig get nodes`,
+		Example: `  ashlar kubeconfig > admin.kubeconfig
+  ashlar kubeconfig --user alice > alice.kubeconfig`,
+		Args: noArgs,
+		RunE: r.withCluster(func(ctx context.Context, cmd *cobra.Command, c *phase.Cluster, _ []string) error {
+			b, err := r.kubeconfig(ctx, c, user)
 			if err != nil {
 				return err
 			}
 			_, err = cmd.OutOrStdout().Write(b)
 			return err
-		},
+		}),
 	}
+	cmd.Flags().StringVar(&user, "user", "", "for this user, instead of an administrator")
+	return cmd
 }
 
-func kubeconfig(cluster string, cred phase.Credential) clientcmdapi.Config {
+// kubeconfig is a file of kubectl's: with a new administrator's certificate, or for a user's login.
+func (r *root) kubeconfig(ctx context.Context, c *phase.Cluster, user string) ([]byte, error) {
+	access, err := c.Access(ctx)
+	if err != nil {
+		return nil, err
+	}
+	who, info := "admin", &clientcmdapi.AuthInfo{}
+	if user == "" {
+		cred, err := c.Admin(ctx)
+		if err != nil {
+			return nil, err
+		}
+		info.ClientCertificateData, info.ClientKeyData = cred.Cert, cred.Key
+	} else {
+		if err := checkName("user", user); err != nil {
+			return nil, err
+		}
+		who = user
+		if info.Exec, err = r.plugin(user); err != nil {
+			return nil, err
+		}
+	}
+	return writeKubeconfig(c, access, who, info)
+}
+
+func writeKubeconfig(c *phase.Cluster, access phase.Access, who string, info *clientcmdapi.AuthInfo) ([]byte, error) {
+	name := c.Spec.Metadata.Name
 	config := clientcmdapi.NewConfig()
-	config.Clusters[cluster] = &clientcmdapi.Cluster{Server: cred.Server, TLSServerName: unit.APIServerName, CertificateAuthorityData: []byte(cred.CA)}
-	config.AuthInfos["admin"] = &clientcmdapi.AuthInfo{ClientCertificateData: cred.Cert, ClientKeyData: cred.Key}
-	config.Contexts[cluster] = &clientcmdapi.Context{Cluster: cluster, AuthInfo: "admin"}
-	config.CurrentContext = cluster
-	return *config
+	config.Clusters[name] = &clientcmdapi.Cluster{Server: access.Server, TLSServerName: unit.APIServerName, CertificateAuthorityData: []byte(access.CA)}
+	config.AuthInfos[who] = info
+	config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: who}
+	config.CurrentContext = name
+	return clientcmd.Write(*config)
+}
+
+// plugin is how kubectl gets a user's credential: from this very program, and this file.
+func (r *root) plugin(user string) (*clientcmdapi.ExecConfig, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	file, err := filepath.Abs(r.file)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"login", user, "--credential", "--file", file, "--state", r.options.Root}
+	if r.options.Bundle != "" {
+		args = append(args, "--bundle", r.options.Bundle)
+	}
+	return &clientcmdapi.ExecConfig{APIVersion: clientauthentication.SchemeGroupVersion.String(), Command: program, Args: args,
+		InteractiveMode: clientcmdapi.IfAvailableExecInteractiveMode}, nil
 }
 
 func kubectlCommand(r *root) *cobra.Command {
-	return &cobra.Command{
-		Use:     "kubectl [flags] -- ARGS",
-		Short:   "Run kubectl as the cluster's administrator, from inside its network",
-		Example: "  ashlar kubectl -- get nodes",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := r.cluster()
+	var user string
+	cmd := &cobra.Command{
+		Use:   "kubectl [flags] -- ARGS",
+		Short: "Run kubectl as the cluster's administrator or as a user, from inside its network",
+		Long: `Run the bundle's kubectl from inside the cluster's network: as the administrator, with a credential that is made for this
+one run and never touches a disk, or with --user as somebody who has logged in.
+
+Exits with kubectl's own code; if a signal ended it, with 128 and the signal's number. What goes wrong before kubectl
+runs has Ashlar's codes, and a message that begins with "ashlar:".`,
+		Example: `  ashlar kubectl -- get nodes
+  ashlar kubectl --user alice -- apply -f manifest.yaml`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: r.withCluster(func(ctx context.Context, cmd *cobra.Command, c *phase.Cluster, args []string) error {
+			b, err := r.kubeconfig(ctx, c, user)
 			if err != nil {
 				return err
 			}
-			defer c.Close(cmd.Context())
-			cred, err := c.Admin(cmd.Context())
-			if err != nil {
-				return err
-			}
-			b, err := clientcmd.Write(kubeconfig(c.Spec.Metadata.Name, cred))
-			if err != nil {
-				return err
-			}
-			file, err := inMemory("kubeconfig", b)
-			if err != nil {
-				return err
-			}
-			defer file.Close()
-			return c.RunInside(provider.FromOperator, func() error {
-				k := exec.CommandContext(cmd.Context(), c.Bundle.File("kubectl"), args...)
-				k.ExtraFiles = []*os.File{file}
-				k.Env = append(os.Environ(), "KUBECONFIG=/dev/fd/3") // the first after standard error
-				k.Stdin, k.Stdout, k.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
-				return k.Run()
-			})
-		},
+			return runKubectl(ctx, cmd, c, b, args)
+		}),
 	}
+	cmd.Flags().StringVar(&user, "user", "", "as this user, instead of an administrator")
+	cmd.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault) // manifests
+	return cmd
+}
+
+// runKubectl runs the bundle's kubectl from inside the cluster's network. The kubeconfig never touches a disk.
+func runKubectl(ctx context.Context, cmd *cobra.Command, c *phase.Cluster, kubeconfig []byte, args []string) error {
+	file, err := inMemory("kubeconfig", kubeconfig)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return ran(c.RunInside(provider.FromOperator, func() error {
+		k := exec.CommandContext(ctx, c.Bundle.File("kubectl"), args...)
+		k.ExtraFiles = []*os.File{file}
+		// The first file after standard error; and no proxy of this host's knows the cluster's network.
+		k.Env = append(os.Environ(), "KUBECONFIG=/dev/fd/3", "NO_PROXY=*", "no_proxy=*")
+		k.Stdin, k.Stdout, k.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+		return k.Run()
+	}))
 }
 
 // inMemory is a file that no disk ever sees, and that is gone with whoever has it open.
@@ -104,84 +153,4 @@ func inMemory(name string, content []byte) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
-}
-
-func execCommand(r *root) *cobra.Command {
-	var tty bool
-	cmd := &cobra.Command{
-		Use:     "exec MACHINE -- COMMAND",
-		Short:   "Run a command on a machine",
-		Example: "  ashlar exec worker-0 -- nft list ruleset",
-		Args:    cobra.MinimumNArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := r.cluster()
-			if err != nil {
-				return err
-			}
-			defer c.Close(cmd.Context())
-			return c.Provider.Exec(cmd.Context(), args[0], provider.Exec{
-				Args: args[1:], TTY: tty, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr()})
-		},
-	}
-	cmd.Flags().BoolVarP(&tty, "tty", "t", false, "with a terminal")
-	return cmd
-}
-
-func logsCommand(r *root) *cobra.Command {
-	var lines int
-	var follow bool
-	cmd := &cobra.Command{
-		Use:     "logs MACHINE [UNIT]",
-		Short:   "Print what a unit of a machine has written; without UNIT, its agent",
-		Example: "  ashlar logs control-plane-0 kube-apiserver --lines 20",
-		Args:    cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := r.cluster()
-			if err != nil {
-				return err
-			}
-			defer c.Close(cmd.Context())
-			name := "agent"
-			if len(args) == 2 {
-				name = args[1]
-			}
-			if filepath.Base(name) != name {
-				return inputError{fmt.Errorf("%q is no unit", name)}
-			}
-			path := "/var/log/ashlar/" + name + ".log"
-			if _, err := c.Provider.Read(cmd.Context(), args[0], path); err != nil {
-				return fmt.Errorf("machine %s has no log of %s: `ashlar status` lists machines and units", args[0], name)
-			}
-			tail := []string{"tail", fmt.Sprintf("--lines=%d", lines)}
-			if follow {
-				tail = append(tail, "--follow=name")
-			}
-			return c.Provider.Exec(cmd.Context(), args[0], provider.Exec{
-				Args: append(tail, path), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr()})
-		},
-	}
-	cmd.Flags().IntVar(&lines, "lines", 100, "how many of the last lines")
-	cmd.Flags().BoolVar(&follow, "follow", false, "go on printing")
-	return cmd
-}
-
-func statusCommand(r *root) *cobra.Command {
-	return &cobra.Command{
-		Use:     "status",
-		Short:   "Show machines, units and certificates as the machines report them",
-		Example: "  ashlar status",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := r.cluster()
-			if err != nil {
-				return err
-			}
-			defer c.Close(cmd.Context())
-			report, err := phase.Look(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			return printStatus(cmd.OutOrStdout(), r, report)
-		},
-	}
 }

@@ -13,13 +13,14 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/etcdauth"
-	"ashlar.dev/ashlar/internal/kms"
 	"ashlar.dev/ashlar/internal/unit"
-	"ashlar.dev/ashlar/internal/vault"
 )
 
 // The commands of this file run on machines, not for people.
@@ -29,38 +30,11 @@ func agentCommand() *cobra.Command {
 		Use:    "agent",
 		Short:  "Be the agent of this machine",
 		Hidden: true,
-		Args:   cobra.NoArgs,
+		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return agent.Run(cmd.Context(), slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
 		},
 	}
-}
-
-func kmsCommand() *cobra.Command {
-	var socket string
-	cmd := &cobra.Command{
-		Use:    "kms",
-		Short:  "Seal what the API server stores with a key that stays in Vault",
-		Hidden: true,
-		Args:   cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			boot, err := agent.LoadBoot()
-			if err != nil {
-				return err
-			}
-			client, err := agent.NewClient(boot, "")
-			if err != nil {
-				return err
-			}
-			return kms.Serve(cmd.Context(), kms.Options{
-				Socket: socket, TokenFile: unit.VaultTokenFile,
-				Mount: vault.TransitPath(boot.Desired.Cluster), Key: vault.TransitKey,
-				Connect: func(token string) (kms.Transit, error) { return client.WithToken(token), nil },
-			})
-		},
-	}
-	cmd.Flags().StringVar(&socket, "socket", "", "path to listen on")
-	return cmd
 }
 
 func etcdAuthCommand() *cobra.Command {
@@ -69,11 +43,11 @@ func etcdAuthCommand() *cobra.Command {
 		Use:    "etcd-auth",
 		Short:  "Define who may do what in the overlay's etcd, and what Calico finds there",
 		Hidden: true,
-		Args:   cobra.NoArgs,
+		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), 30*time.Second)
 			defer cancel()
-			client, err := overlayRoot(ctx, strings.Split(endpoints, ","))
+			client, err := overlay(ctx, v1alpha1.RoleEtcd, "root", strings.Split(endpoints, ","))
 			if err != nil {
 				return err
 			}
@@ -95,20 +69,71 @@ func etcdAuthCommand() *cobra.Command {
 	return cmd
 }
 
-// overlayRoot connects to the overlay's etcd as its administrator, with the certificate of this machine.
-func overlayRoot(ctx context.Context, endpoints []string) (*clientv3.Client, error) {
-	for _, p := range unit.ProfilesOf(v1alpha1.RoleEtcd) {
-		if p.Name != "root" {
-			continue
-		}
-		tls, err := transport.TLSInfo{CertFile: p.CertFile(), KeyFile: p.KeyFile(), TrustedCAFile: unit.CAFile(p.CA)}.ClientConfig()
-		if err != nil {
-			return nil, err
-		}
-		return clientv3.New(clientv3.Config{Context: ctx, Endpoints: endpoints, TLS: tls, Logger: zap.NewNop(),
-			DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-				Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 250 * time.Millisecond}, MinConnectTimeout: time.Second})},
-		})
+func calicoWaitCommand() *cobra.Command {
+	var endpoints, kubeconfig, worker string
+	cmd := &cobra.Command{
+		Use:    "calico-wait",
+		Short:  "Wait for all that Calico on a worker needs and does not wait for itself",
+		Hidden: true,
+		Args:   noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
+			defer cancel()
+			client, err := overlay(ctx, v1alpha1.RoleWorker, "calico-node", strings.Split(endpoints, ","))
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			if err := etcdauth.Await(ctx, client, worker); err != nil {
+				return err
+			}
+			return awaitNode(ctx, kubeconfig, worker)
+		},
 	}
-	return nil, fmt.Errorf("there is no certificate profile for etcd's root")
+	cmd.Flags().StringVar(&endpoints, "endpoints", "", "client URLs of the overlay's etcd, with a comma between")
+	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "the kubelet's")
+	cmd.Flags().StringVar(&worker, "worker", "", "the machine's name")
+	return cmd
+}
+
+// awaitNode returns once the kubelet has registered the machine: Calico's controllers take the addresses of a machine
+// that is no node for left over, and give them to others.
+func awaitNode(ctx context.Context, kubeconfig, name string) error {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the kubelet has not registered %s: %w", name, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// overlay connects to the overlay's etcd with a certificate of this machine.
+func overlay(ctx context.Context, role v1alpha1.Role, name string, endpoints []string) (*clientv3.Client, error) {
+	p, err := profile(role, unit.CAEtcdOverlay, name)
+	if err != nil {
+		return nil, err
+	}
+	tls, err := transport.TLSInfo{CertFile: p.CertFile(), KeyFile: p.KeyFile(), TrustedCAFile: unit.CAFile(p.CA)}.ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	return clientv3.New(clientv3.Config{Context: ctx, Endpoints: endpoints, TLS: tls, Logger: zap.NewNop(),
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 250 * time.Millisecond}, MinConnectTimeout: time.Second})},
+	})
 }

@@ -1,12 +1,18 @@
 package cli
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"ashlar.dev/ashlar/internal/claim"
 )
 
 // probeCommand is what `verify` runs inside pods.
@@ -14,46 +20,80 @@ func probeCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "probe", Short: "Try something from inside a pod", Hidden: true}
 	var timeout time.Duration
 	connect := &cobra.Command{
-		Use:   "connect ADDRESS",
-		Short: "Open a TCP connection and read what the other side says",
-		Args:  cobra.ExactArgs(1),
+		Use:   "connect ADDRESS...",
+		Short: "Open a TCP connection to each address at once, read what the other side says, and report as JSON",
+		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			conn, err := (&net.Dialer{Timeout: timeout}).DialContext(cmd.Context(), "tcp", args[0])
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(timeout))
-			said, err := io.ReadAll(io.LimitReader(conn, 64))
-			fmt.Fprintln(cmd.OutOrStdout(), string(said))
-			return err
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			return json.NewEncoder(cmd.OutOrStdout()).Encode(connectAll(ctx, args))
 		},
 	}
-	connect.Flags().DurationVar(&timeout, "timeout", 2*time.Second, "for the whole attempt")
+	connect.Flags().DurationVar(&timeout, "timeout", time.Second, "for the whole attempt")
 	serve := &cobra.Command{
-		Use:   "serve ADDRESS",
+		Use:   "serve ADDRESS...",
 		Short: "Greet whoever connects, until killed",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := (&net.ListenConfig{}).Listen(cmd.Context(), "tcp", args[0])
-			if err != nil {
-				return err
-			}
-			go func() {
-				<-cmd.Context().Done()
-				l.Close()
-			}()
-			for cmd.Context().Err() == nil {
-				conn, err := l.Accept()
-				if err != nil {
-					continue
-				}
-				_, _ = fmt.Fprintln(conn, "hello")
-				conn.Close()
-			}
-			return nil
-		},
+		Args:  cobra.MinimumNArgs(1),
+		RunE:  func(cmd *cobra.Command, args []string) error { return serveAll(cmd.Context(), args) },
 	}
 	cmd.AddCommand(connect, serve)
 	return cmd
+}
+
+// connectAll tries all addresses side by side: silence is what most attempts wait for.
+func connectAll(ctx context.Context, addresses []string) []claim.Reached {
+	out := make([]claim.Reached, len(addresses))
+	var all sync.WaitGroup
+	for i, a := range addresses {
+		all.Go(func() {
+			out[i].Address = a
+			if err := greeted(ctx, a); err != nil {
+				out[i].Refusal = err.Error()
+			}
+		})
+	}
+	all.Wait()
+	return out
+}
+
+// greeted connects and reads to the end: a handshake alone could be the doing of something in between.
+func greeted(ctx context.Context, address string) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	said, err := io.ReadAll(io.LimitReader(conn, 64))
+	if err == nil && string(said) != greeting {
+		err = fmt.Errorf("connected to something that says %q", said)
+	}
+	return err
+}
+
+const greeting = "hello\n"
+
+func serveAll(ctx context.Context, addresses []string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, a := range addresses {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a)
+		if err != nil {
+			return err
+		}
+		defer context.AfterFunc(ctx, func() { l.Close() })()
+		g.Go(func() error {
+			for {
+				conn, err := l.Accept()
+				if ctx.Err() != nil {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				_, _ = io.WriteString(conn, greeting)
+				conn.Close()
+			}
+		})
+	}
+	return g.Wait()
 }

@@ -1,19 +1,38 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/phase"
 	"ashlar.dev/ashlar/internal/ui"
 )
 
-func printStatus(w io.Writer, r *root, report []phase.MachineReport) error {
-	return ui.Write(w, r.format, report, func(w io.Writer) error { return statusTable(w, report, time.Now()) })
+func statusCommand(r *root) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show machines, units and certificates as the machines report them",
+		Long: `Show machines, units and certificates as the machines report them, and below, what is wrong with any. While Vault is
+away there is only what the provider of the machines knows. -o json has every unit and certificate.`,
+		Example: `  ashlar status
+  ashlar status -o json`,
+		Args: noArgs,
+		RunE: r.withCluster(func(ctx context.Context, cmd *cobra.Command, c *phase.Cluster, _ []string) error {
+			report, err := phase.Look(ctx, c)
+			if err != nil {
+				return err
+			}
+			return ui.Write(cmd.OutOrStdout(), r.format, report, func(w io.Writer) error { return statusTable(w, report, time.Now()) })
+		}),
+	}
 }
 
 func statusTable(w io.Writer, report []phase.MachineReport, now time.Time) error {
@@ -31,7 +50,7 @@ func statusTable(w io.Writer, report []phase.MachineReport, now time.Time) error
 		for _, p := range m.Status.Problems {
 			problems = append(problems, []string{m.Name, p})
 		}
-		machines = append(machines, []string{m.Name, string(m.Role), m.Address.String(), string(m.State),
+		machines = append(machines, []string{m.Name, string(m.Role), address(m.Address), string(m.State),
 			fmt.Sprintf("%d/%d", settled, len(m.Status.Units)), fmt.Sprint(restarts),
 			firstRenewal(m.Status.Certificates, now), age(m.Status.Seen, now)})
 	}
@@ -45,12 +64,23 @@ func statusTable(w io.Writer, report []phase.MachineReport, now time.Time) error
 	return ui.Rows(w, []string{"WHERE", "PROBLEM"}, problems)
 }
 
+func address(a netip.Addr) string {
+	if !a.IsValid() {
+		return "-" // not reserved yet
+	}
+	return a.String()
+}
+
 func firstRenewal(certificates []agent.CertificateStatus, now time.Time) string {
 	if len(certificates) == 0 {
 		return "-"
 	}
 	first := slices.MinFunc(certificates, func(a, b agent.CertificateStatus) int { return a.Renew.Compare(b.Renew) })
-	return "in " + first.Renew.Sub(now).Round(time.Minute).String()
+	left := first.Renew.Sub(now)
+	if left <= 0 {
+		return "due"
+	}
+	return "in " + left.Round(time.Minute).String()
 }
 
 func age(t, now time.Time) string {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -21,18 +22,14 @@ func upCommand(r *root) *cobra.Command {
 	return &cobra.Command{
 		Use:   "up",
 		Short: "Create, change or repair the cluster until it is as the file says",
-		Long: `Up observes the cluster phase by phase, says what differs, and repairs just that.
-It can be interrupted at any time; the next one finishes the work.`,
-		Example: "  ashlar up -f cluster.yaml",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := r.cluster()
-			if err != nil {
-				return err
-			}
-			defer c.Close(cmd.Context())
+		Long: `Observe the cluster phase by phase, say what differs from its file, and repair just that. It can be interrupted at
+any time; the next one finishes the work.`,
+		Example: `  ashlar up
+  ashlar up -f staging.yaml -o json`,
+		Args: noArgs,
+		RunE: r.withCluster(func(ctx context.Context, cmd *cobra.Command, c *phase.Cluster, _ []string) error {
 			progress := ui.NewProgress(cmd.ErrOrStderr())
-			drift, err := phase.Up(cmd.Context(), c, progress)
+			drift, err := phase.Up(ctx, c, progress)
 			if err != nil {
 				return err
 			}
@@ -41,29 +38,30 @@ It can be interrupted at any time; the next one finishes the work.`,
 			} else {
 				progress.Done("cluster %s is as %s says", c.Spec.Metadata.Name, r.file)
 			}
-			report := upReport{Cluster: c.Spec.Metadata.Name, Differences: drift, Timings: progress.Timings()}
+			report := newUpReport(c, drift)
+			report.Timings = progress.Timings()
 			return ui.Write(cmd.OutOrStdout(), r.format, report, func(io.Writer) error { return nil })
-		},
+		}),
 	}
 }
 
 func planCommand(r *root) *cobra.Command {
 	return &cobra.Command{
-		Use:     "plan",
-		Short:   "Say what `up` would change, and why",
-		Example: "  ashlar plan -f cluster.yaml",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := r.cluster()
+		Use:   "plan",
+		Short: "Say what `up` would change, and why",
+		Long: `Observe the cluster phase by phase, as up does, and say what differs from its file and what up would do about it.
+It changes nothing.
+
+Exits with 2 if anything differs.`,
+		Example: `  ashlar plan
+  ashlar plan -f staging.yaml -o json`,
+		Args: noArgs,
+		RunE: r.withCluster(func(ctx context.Context, cmd *cobra.Command, c *phase.Cluster, _ []string) error {
+			drift, err := phase.Plan(ctx, c)
 			if err != nil {
 				return err
 			}
-			defer c.Close(cmd.Context())
-			drift, err := phase.Plan(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			report := upReport{Cluster: c.Spec.Metadata.Name, Differences: drift}
+			report := newUpReport(c, drift)
 			if err := ui.Write(cmd.OutOrStdout(), r.format, report, report.table); err != nil {
 				return err
 			}
@@ -71,8 +69,13 @@ func planCommand(r *root) *cobra.Command {
 				return errDiffers
 			}
 			return nil
-		},
+		}),
 	}
+}
+
+// newUpReport has a list of differences even if it is empty: null is not what a script expects.
+func newUpReport(c *phase.Cluster, drift []phase.Drift) upReport {
+	return upReport{Cluster: c.Spec.Metadata.Name, Differences: append([]phase.Drift{}, drift...)}
 }
 
 func (u upReport) table(w io.Writer) error {
@@ -89,18 +92,14 @@ func (u upReport) table(w io.Writer) error {
 
 func downCommand(r *root) *cobra.Command {
 	return &cobra.Command{
-		Use:     "down",
-		Short:   "Remove the cluster and everything that was made for it",
-		Example: "  ashlar down -f cluster.yaml",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := r.cluster()
-			if err != nil {
-				return err
-			}
-			defer c.Close(cmd.Context())
-			progress := ui.NewProgress(cmd.ErrOrStderr())
-			return phase.Down(cmd.Context(), c, progress)
-		},
+		Use:   "down",
+		Short: "Remove the cluster and everything that was made for it",
+		Long: `Remove the machines, their disks and network, and all that is kept of the cluster here, the keys of its Vault among
+it. There is no way back, and no question is asked. If it was interrupted, run it again.`,
+		Example: "  ashlar down -f staging.yaml",
+		Args:    noArgs,
+		RunE: r.withCluster(func(ctx context.Context, cmd *cobra.Command, c *phase.Cluster, _ []string) error {
+			return phase.Down(ctx, c, ui.NewProgress(cmd.ErrOrStderr()))
+		}),
 	}
 }

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,26 +18,27 @@ import (
 func verifyCommand(r *root) *cobra.Command {
 	var only []string
 	var evidence bool
+	var claims []claim.Claim
 	cmd := &cobra.Command{
-		Use:     "verify",
-		Short:   "Attack every claim, and print the evidence",
-		Example: "  ashlar verify --claim pki-init-token --evidence",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			claims, err := chosen(only)
+		Use:   "verify",
+		Short: "Attack every claim, and print the evidence",
+		Long: `Attack the live cluster, a probe for each claim: it tries what must be refused, and its legitimate twin that must be
+allowed. A claim for which nothing could be tried does not hold.
+
+Exits with 2 if any claim does not hold.`,
+		Example: `  ashlar verify
+  ashlar verify --claim pki-init-token --evidence`,
+		Args: noArgs,
+		PreRunE: func(*cobra.Command, []string) (err error) {
+			claims, err = chosen(only)
+			return err
+		},
+		RunE: r.withCluster(func(ctx context.Context, cmd *cobra.Command, c *phase.Cluster, _ []string) error {
+			target, err := phase.Target(ctx, c)
 			if err != nil {
 				return err
 			}
-			c, err := r.cluster()
-			if err != nil {
-				return err
-			}
-			defer c.Close(cmd.Context())
-			target, err := phase.Target(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			results, err := claim.Verify(cmd.Context(), target, claims, func(claim.Result) {})
+			results, err := verify(ctx, cmd.ErrOrStderr(), target, claims)
 			if err != nil {
 				return err
 			}
@@ -43,44 +46,73 @@ func verifyCommand(r *root) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if slices.ContainsFunc(results, func(r claim.Result) bool { return r.Verdict != claim.Holds }) {
+			if held(results) < len(results) {
 				return errDiffers
 			}
 			return nil
-		},
+		}),
 	}
 	cmd.Flags().StringSliceVar(&only, "claim", nil, "only these claims")
 	cmd.Flags().BoolVar(&evidence, "evidence", false, "print every attempt")
+	must(cmd.RegisterFlagCompletionFunc("claim", claimIDs))
 	return cmd
 }
 
-func chosen(ids []string) ([]claim.Claim, error) {
+// verify tries the claims, and shows each as it is decided.
+func verify(ctx context.Context, w io.Writer, target *claim.Target, claims []claim.Claim) ([]claim.Result, error) {
+	progress := ui.NewProgress(w, ids(claims)...)
+	progress.Begin("verify")
+	results, err := claim.Verify(ctx, target, claims, func(r claim.Result) {
+		progress.Step(r.Verdict == claim.Holds, r.ID, time.Duration(r.Seconds*float64(time.Second)), r.Reason)
+	})
+	if err == nil {
+		progress.Detail("%s", summary(results))
+	}
+	progress.End(err)
+	return results, err
+}
+
+func chosen(only []string) ([]claim.Claim, error) {
 	all := claim.All()
-	if len(ids) == 0 {
+	if len(only) == 0 {
 		return all, nil
 	}
 	var out []claim.Claim
-	for _, id := range ids {
+	for _, id := range only {
 		i := slices.IndexFunc(all, func(c claim.Claim) bool { return c.ID == id })
 		if i < 0 {
-			var known []string
-			for _, c := range all {
-				known = append(known, c.ID)
-			}
-			return nil, inputError{fmt.Errorf("there is no claim %q; there are %s", id, strings.Join(known, ", "))}
+			return nil, phase.InputError{Err: fmt.Errorf("there is no claim %q; there are %s", id, strings.Join(ids(all), ", "))}
 		}
 		out = append(out, all[i])
 	}
 	return out, nil
 }
 
-func verifyTable(w io.Writer, results []claim.Result, evidence bool) error {
-	var rows [][]string
-	held := 0
+func ids(claims []claim.Claim) []string {
+	var out []string
+	for _, c := range claims {
+		out = append(out, c.ID)
+	}
+	return out
+}
+
+func held(results []claim.Result) int {
+	n := 0
 	for _, r := range results {
 		if r.Verdict == claim.Holds {
-			held++
+			n++
 		}
+	}
+	return n
+}
+
+func summary(results []claim.Result) string {
+	return fmt.Sprintf("%d of %d claims hold", held(results), len(results))
+}
+
+func verifyTable(w io.Writer, results []claim.Result, evidence bool) error {
+	var rows [][]string
+	for _, r := range results {
 		note := r.Claim
 		if r.Reason != "" {
 			note = r.Reason
@@ -96,7 +128,15 @@ func verifyTable(w io.Writer, results []claim.Result, evidence bool) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "\n%d of %d claims hold\n", held, len(results))
+	fmt.Fprintln(w)
+	for _, r := range results {
+		for _, e := range r.Evidence {
+			if e.Notice {
+				fmt.Fprintf(w, "%s %s: %s\n", ui.Mark(w, false, "note"), r.ID, e.Answer)
+			}
+		}
+	}
+	_, err := fmt.Fprintln(w, summary(results))
 	return err
 }
 

@@ -86,6 +86,8 @@ func Layout() State {
 				{resources + "profiles/", ReadWrite, "labels of namespaces and ServiceAccounts"},
 				{resources + "ippools/", ReadWrite, "the pool of pod addresses"},
 				{resources + "nodes/", ReadWrite, "labels of nodes; nodes that are gone"},
+				{resources + "felixconfigurations/node.", ReadWrite, "what was configured for nodes that are gone"},
+				{resources + "bgpconfigurations/node.", ReadWrite, "the same"},
 				{resources + "workloadendpoints/", ReadWrite, "labels of pods; pods that are gone"},
 				{resources + "clusterinformations/", ReadWrite, "marks the datastore as initialised"},
 				{resources + "kubecontrollersconfigurations/", ReadWrite, "its own configuration and status"},

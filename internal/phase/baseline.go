@@ -6,25 +6,17 @@ import (
 	"net/http"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/baseline"
 	"ashlar.dev/ashlar/internal/ui"
+	"ashlar.dev/ashlar/internal/unit"
 )
 
-const (
-	// apiTimeout is how long a control plane may take to answer after its machines were told what to be.
-	apiTimeout = 2 * time.Minute
-	// nodesTimeout is how long workers and DNS may take after that.
-	nodesTimeout = 3 * time.Minute
-	// glance is how long something that is as it should be takes to say so.
-	glance = time.Second
-)
+// apiTimeout is how long a control plane may take to answer after its machines were told what to be.
+const apiTimeout = 2 * time.Minute
 
 func (c *Cluster) baselineObjects(ctx context.Context) ([]*unstructured.Unstructured, error) {
 	machines, err := c.Machines(ctx)
@@ -42,6 +34,8 @@ func (c *Cluster) baselineObjects(ctx context.Context) ([]*unstructured.Unstruct
 		APIServer:     d.WithRole(v1alpha1.RoleLB)[0].Address,
 		CoreDNSImage:  coredns.Reference,
 		Workers:       len(d.WithRole(v1alpha1.RoleWorker)),
+
+		ServiceAccounts: c.Spec.Spec.Authorization.ServiceAccounts,
 	})
 }
 
@@ -54,7 +48,7 @@ func apiAnswers(ctx context.Context, config *rest.Config) error {
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, config.Host+"/readyz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, config.Host+unit.APIReadyPath, nil)
 	if err != nil {
 		return err
 	}
@@ -140,53 +134,4 @@ func waitAPI(ctx context.Context, config *rest.Config, progress *ui.Progress) er
 		case <-time.After(look):
 		}
 	}
-}
-
-func observeNodes(ctx context.Context, c *Cluster) ([]Drift, error) {
-	config, err := c.Kube(ctx)
-	if err != nil {
-		return nil, err
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	if err := apiAnswers(ctx, config); err != nil {
-		return []Drift{{Object: "nodes", Cause: "the API does not answer", Action: "wait for it"}}, nil
-	}
-	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-	if apierrors.IsForbidden(err) {
-		return []Drift{{Object: "nodes", Cause: "administrators may not see them", Action: "look again"}}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var drift []Drift
-	for _, name := range notReady(c.Spec.Machines(), list.Items) {
-		drift = append(drift, Drift{Object: name, Cause: "the node is not Ready", Action: "wait for it"})
-	}
-	if len(drift) > 0 {
-		return drift, nil // and DNS has nowhere to run
-	}
-	ctx, cancel := context.WithTimeout(ctx, glance)
-	defer cancel()
-	if err := baseline.Ready(ctx, config); err != nil {
-		drift = append(drift, Drift{Object: "coredns", Cause: err.Error(), Action: "wait for it"})
-	}
-	return drift, nil
-}
-
-func applyNodes(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progress) error {
-	ctx, cancel := context.WithTimeout(ctx, nodesTimeout)
-	defer cancel()
-	config, err := c.Kube(ctx)
-	if err != nil {
-		return err
-	}
-	progress.Detail("waiting for nodes")
-	if err := waitNodes(ctx, config, c.Spec.Machines()); err != nil {
-		return err
-	}
-	progress.Detail("waiting for DNS")
-	return baseline.Ready(ctx, config)
 }

@@ -37,10 +37,12 @@ type Cluster struct {
 }
 
 // InputError is the user's to mend.
-type InputError struct{ error }
+type InputError struct{ Err error }
+
+func (e InputError) Error() string { return e.Err.Error() }
 
 // Unwrap returns what is wrong.
-func (e InputError) Unwrap() error { return e.error }
+func (e InputError) Unwrap() error { return e.Err }
 
 // Options say where things are.
 type Options struct {
@@ -171,6 +173,9 @@ func (c *Cluster) desiredFor(self string, machines []provider.Machine, cas map[u
 	}
 	for _, m := range machines {
 		d.Machines = append(d.Machines, unit.Machine{Name: m.Name, Role: m.Role, Address: m.Address})
+	}
+	if role := d.Me().Role; role == v1alpha1.RoleControlPlane {
+		d.Authentication, d.Authorization = s.Authentication, s.Authorization
 	}
 	return d
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"reflect"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -110,7 +111,8 @@ func firstDifference(want, have unit.Desired) string {
 	w, h := reflect.ValueOf(want), reflect.ValueOf(have)
 	for i := range w.NumField() {
 		if !reflect.DeepEqual(w.Field(i).Interface(), h.Field(i).Interface()) {
-			return "of another " + w.Type().Field(i).Tag.Get("json")
+			name, _, _ := strings.Cut(w.Type().Field(i).Tag.Get("json"), ",")
+			return "of another " + name
 		}
 	}
 	return "the same"

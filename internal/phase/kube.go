@@ -9,15 +9,15 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net"
+	"net/http"
+	"net/url"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
-	corev1 "k8s.io/api/core/v1"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/provider"
@@ -27,11 +27,13 @@ import (
 // kubeAccess is the operator's way to the API: a certificate of hours in a group that RBAC knows.
 type kubeAccess struct{ config *rest.Config }
 
-// Credential is a certificate and its key, as PEM, and the CA to expect on the other side.
+// Access is where the API is, and the CA to expect there, as PEM.
+type Access struct{ Server, CA string }
+
+// Credential is a certificate and its key, as PEM, and where they are good.
 type Credential struct {
+	Access
 	Cert, Key []byte
-	CA        string
-	Server    string
 }
 
 // newRequest makes a key in memory and a CSR for it.
@@ -52,13 +54,19 @@ func newRequest() (keyPEM, csrPEM []byte, err error) {
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}), nil
 }
 
+// Access returns where the API is.
+func (c *Cluster) Access(ctx context.Context) (Access, error) {
+	cas, err := c.authorities(ctx)
+	if err != nil {
+		return Access{}, err
+	}
+	server, err := c.APIServerURL(ctx)
+	return Access{Server: server, CA: cas[unit.CAKubernetes]}, err
+}
+
 // Admin has Vault sign a credential for an administrator.
 func (c *Cluster) Admin(ctx context.Context) (Credential, error) {
 	v, err := c.operatorVault(ctx)
-	if err != nil {
-		return Credential{}, err
-	}
-	cas, err := c.authorities(ctx)
 	if err != nil {
 		return Credential{}, err
 	}
@@ -70,8 +78,8 @@ func (c *Cluster) Admin(ctx context.Context) (Credential, error) {
 	if err != nil {
 		return Credential{}, fmt.Errorf("have Vault sign an administrator's certificate: %w", err)
 	}
-	server, err := c.APIServerURL(ctx)
-	return Credential{Cert: []byte(cert.Chain), Key: key, CA: cas[unit.CAKubernetes], Server: server}, err
+	access, err := c.Access(ctx)
+	return Credential{Access: access, Cert: []byte(cert.Chain), Key: key}, err
 }
 
 func adminProfile() unit.Profile { return unit.ProfilesOf(unit.RoleOperator)[0] }
@@ -100,7 +108,9 @@ func (c *Cluster) RESTConfig(cred Credential) *rest.Config {
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return c.Provider.Dial(ctx, provider.FromOperator, network, address)
 		},
-		QPS: -1, Timeout: 30 * time.Second,
+		// The cluster's network is its own: no proxy of this host's knows it.
+		Proxy: func(*http.Request) (*url.URL, error) { return nil, nil },
+		QPS:   -1, Timeout: 30 * time.Second, WarningHandler: rest.NoWarnings{},
 	}
 }
 
@@ -136,52 +146,4 @@ func mayAdminister(ctx context.Context, config *rest.Config) (bool, error) {
 		return false, err
 	}
 	return got.Status.Allowed, nil
-}
-
-// notReady names the declared workers that Kubernetes does not know or does not call Ready.
-func notReady(want []v1alpha1.Machine, have []corev1.Node) []string {
-	ready := map[string]bool{}
-	for _, n := range have {
-		for _, cond := range n.Status.Conditions {
-			if cond.Type == corev1.NodeReady {
-				ready[n.Name] = cond.Status == corev1.ConditionTrue
-			}
-		}
-	}
-	var out []string
-	for _, m := range want {
-		if m.Role == v1alpha1.RoleWorker && !ready[m.Name] {
-			out = append(out, m.Name)
-		}
-	}
-	return out
-}
-
-// waitNodes watches until all declared workers are Ready.
-func waitNodes(ctx context.Context, config *rest.Config, want []v1alpha1.Machine) error {
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return err
-	}
-	for {
-		list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return fmt.Errorf("list nodes: %w", err)
-		}
-		missing := notReady(want, list.Items)
-		if len(missing) == 0 {
-			return nil
-		}
-		w, err := client.CoreV1().Nodes().Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion, FieldSelector: fields.Everything().String()})
-		if err != nil {
-			return fmt.Errorf("watch nodes: %w", err)
-		}
-		select {
-		case <-ctx.Done():
-			w.Stop()
-			return fmt.Errorf("nodes are not Ready: %v: %w", missing, ctx.Err())
-		case <-w.ResultChan():
-			w.Stop()
-		}
-	}
 }

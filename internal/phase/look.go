@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"time"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/webhook"
 )
 
 // MachineReport is a machine as its provider sees it and as it reports itself.
@@ -37,9 +39,28 @@ func Look(ctx context.Context, c *Cluster) ([]MachineReport, error) {
 		} else {
 			r.Status.Problems = []string{"unknown: " + err.Error()}
 		}
+		if m.Role == v1alpha1.RoleControlPlane {
+			r.Status.Problems = append(r.Status.Problems, c.staticTokens(ctx, m)...)
+		}
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+// staticTokens names those that the API server of a machine takes.
+func (c *Cluster) staticTokens(ctx context.Context, m provider.Machine) []string {
+	var left []webhook.BreakGlass
+	if m.State != provider.Absent {
+		var err error
+		if left, err = c.BreakGlassTokens(ctx, m.Name); err != nil {
+			return []string{err.Error()}
+		}
+	}
+	var out []string
+	for _, t := range webhook.Tokens(c.Spec.Spec.Authentication.StaticTokens, left) {
+		out = append(out, t.Describe(time.Now()))
+	}
+	return out
 }
 
 // RunInside runs f where connections are opened from a vantage, as for a program that dials by itself.

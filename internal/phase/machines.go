@@ -28,8 +28,38 @@ func preflight(ctx context.Context, c *Cluster) ([]Drift, error) {
 	if err := c.Bundle.VerifyQuick(ctx); err != nil {
 		problems = append(problems, err)
 	}
-	problems = append(problems, c.Provider.Preflight(ctx)...)
+	problems = append(problems, c.fixedCounts(ctx)...)
+	problems = append(problems, c.Provider.Preflight(ctx, c.Spec.Machines())...)
 	return nil, errors.Join(problems...)
+}
+
+// fixedCounts refuses what would need members to join or leave a running etcd or Vault.
+func (c *Cluster) fixedCounts(ctx context.Context) []error {
+	if c.vaultCA() == "" {
+		return nil // it never came so far as to have members
+	}
+	have, err := c.Provider.List(ctx)
+	if err != nil {
+		return []error{err}
+	}
+	var problems []error
+	for _, role := range []v1alpha1.Role{v1alpha1.RoleVault, v1alpha1.RoleEtcd} {
+		were, are := 0, 0
+		for _, m := range have {
+			if m.Role == role {
+				were++
+			}
+		}
+		for _, m := range c.Spec.Machines() {
+			if m.Role == role {
+				are++
+			}
+		}
+		if were != are {
+			problems = append(problems, InputError{fmt.Errorf("spec.pools: the cluster has %d %s machines, the file says %d: their number is decided when a cluster is created", were, role, are)})
+		}
+	}
+	return problems
 }
 
 // observeMachines compares hosts and the network between them with what the file says.

@@ -35,7 +35,9 @@ var sequence = []step{
 	{"enrolment", observeEnrolment, applyEnrolment},
 	{"baseline", observeBaseline, applyBaseline},
 	{"units", observeUnits, applyUnits},
+	{"access", observeAccess, applyAccess},
 	{"nodes", observeNodes, applyNodes},
+	{"quorum", observeQuorum, applyQuorum},
 }
 
 // Plan says what differs. It changes nothing.

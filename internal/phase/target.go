@@ -29,8 +29,12 @@ func Target(ctx context.Context, c *Cluster) (*claim.Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	objects, err := c.baselineObjects(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return &claim.Target{
 		Spec: c.Spec, Machines: machines, Provider: c.Provider, Bundle: c.Bundle, Vault: v,
-		Desired: c.desiredFor("", machines, cas), Admin: admin, VaultAt: c.vaultClient, Now: time.Now,
+		Desired: c.desiredFor("", machines, cas), Admin: admin, Baseline: objects, VaultAt: c.vaultClient, Now: time.Now,
 	}, nil
 }

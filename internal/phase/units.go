@@ -94,14 +94,18 @@ func (c *Cluster) editedFiles(ctx context.Context, e enrolled) ([]Drift, error) 
 				continue
 			}
 			seen[f.Path] = true
+			then := " and restart " + u.Name
+			if f.Live {
+				then = ""
+			}
 			have, err := c.Provider.Read(ctx, e.machine.Name, f.Path)
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
-				drift = append(drift, Drift{Object: e.machine.Name + "/" + u.Name, Cause: f.Path + " is missing", Action: "write it and restart " + u.Name})
+				drift = append(drift, Drift{Object: e.machine.Name + "/" + u.Name, Cause: f.Path + " is missing", Action: "write it" + then})
 			case err != nil:
 				return nil, err
 			case string(have) != f.Content:
-				drift = append(drift, Drift{Object: e.machine.Name + "/" + u.Name, Cause: f.Path + " was edited", Action: "write it again and restart " + u.Name})
+				drift = append(drift, Drift{Object: e.machine.Name + "/" + u.Name, Cause: f.Path + " was edited", Action: "write it again" + then})
 			}
 		}
 	}

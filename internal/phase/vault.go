@@ -31,6 +31,8 @@ func (c *Cluster) vaultLayout(ctx context.Context) (vault.State, error) {
 	return vault.Layout(vault.Input{
 		Cluster: d.Cluster, ID: c.ID, Machines: d.Machines,
 		LeafTTL: pki.LeafTTL.Duration, CATTL: pki.CATTL.Duration, InitTokenTTL: pki.InitTokenTTL.Duration, AdminTTL: pki.AdminTTL.Duration,
+		Robots:          c.Spec.Spec.Authentication.Robots,
+		Provider:        c.Spec.Spec.Authentication.IdentityProvider,
 		OperatorAddress: operatorAddress(d.MachineCIDR), ServiceIP: d.KubernetesServiceIP(),
 	}), nil
 }
@@ -136,17 +138,30 @@ func applyVault(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 	if err := first.Unseal(ctx, keys); err != nil {
 		return err
 	}
+	if root != "" && len(machines) > 1 {
+		if err := first.WaitActive(ctx); err != nil {
+			return err
+		}
+		if err := first.WithToken(root).PromoteSoon(ctx); err != nil {
+			return err
+		}
+	}
 	if err := c.joinOthers(ctx, machines, keys); err != nil {
 		return err
 	}
-	if err := first.WaitActive(ctx); err != nil {
+	all, err := c.vaultClient(ctx, machines...) // any of them may lead
+	if err != nil {
+		return err
+	}
+	defer all.Close()
+	if err := all.WaitActive(ctx); err != nil {
 		return err
 	}
 	progress.Detail("layout")
 	if root != "" {
-		err = first.UseRoot(ctx, root, func(r *vault.Client) error { return c.setUp(ctx, r) })
+		err = all.UseRoot(ctx, root, func(r *vault.Client) error { return c.setUp(ctx, r) })
 	} else if drift, e := observeVault(ctx, c); e != nil || len(drift) > 0 {
-		err = first.WithRoot(ctx, keys, func(r *vault.Client) error { return c.setUp(ctx, r) })
+		err = all.WithRoot(ctx, keys, func(r *vault.Client) error { return c.setUp(ctx, r) })
 	}
 	c.forgetVault()
 	return err

@@ -80,8 +80,8 @@ type File struct {
 
 // Provider makes machines. All methods are idempotent and safe after a crash at any moment of an earlier call.
 type Provider interface {
-	// Preflight returns every reason why this host cannot carry the cluster.
-	Preflight(ctx context.Context) []error
+	// Preflight returns every reason why this host cannot carry these machines.
+	Preflight(ctx context.Context, machines []v1alpha1.Machine) []error
 	// Reserve gives each machine an address that it keeps until Delete, and returns all machines with their state.
 	Reserve(ctx context.Context, machines []v1alpha1.Machine) ([]Machine, error)
 	// List returns the machines that exist or have an address reserved, sorted by name.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -58,21 +59,23 @@ func Write(w io.Writer, f Format, v any, table func(io.Writer) error) error {
 	}
 }
 
-// Rows prints a table with aligned columns. A cell's last column may be as long as it likes.
+// Rows prints a table with aligned columns, a line for each row. The last column may be as long as it likes.
 func Rows(w io.Writer, header []string, rows [][]string) error {
+	all := append([][]string{header}, rows...)
 	widths := make([]int, len(header))
-	for _, r := range append([][]string{header}, rows...) {
+	for _, r := range all {
 		for i, cell := range r {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+			widths[i] = max(widths[i], width(oneLine(cell)))
 		}
 	}
 	fancy := IsTerminal(w)
-	for n, r := range append([][]string{header}, rows...) {
+	for n, r := range all {
 		var b strings.Builder
 		for i, cell := range r {
+			cell = oneLine(cell)
 			b.WriteString(cell)
 			if i < len(r)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+3))
+				b.WriteString(strings.Repeat(" ", widths[i]-width(cell)+3))
 			}
 		}
 		line := b.String()
@@ -85,6 +88,14 @@ func Rows(w io.Writer, header []string, rows [][]string) error {
 	}
 	return nil
 }
+
+// oneLine keeps a cell in its row: what a program or a server answered may have line breaks and tabs.
+func oneLine(cell string) string { return strings.Join(strings.Fields(cell), " ") }
+
+var colours = regexp.MustCompile("\x1b\\[[0-9]*m")
+
+// width is how many columns s takes; colours take none.
+func width(s string) int { return utf8.RuneCountInString(colours.ReplaceAllString(s, "")) }
 
 // Mark colours a word by what it means, on a terminal only.
 func Mark(w io.Writer, good bool, s string) string {

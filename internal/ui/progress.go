@@ -15,6 +15,7 @@ import (
 type Progress struct {
 	out   io.Writer
 	fancy bool
+	width int // of names
 	start time.Time
 
 	mu      sync.Mutex
@@ -33,9 +34,13 @@ type Timing struct {
 	Took    time.Duration `json:"-"`
 }
 
-// NewProgress writes to out; colours and motion only if out is a terminal.
-func NewProgress(out io.Writer) *Progress {
-	return &Progress{out: out, fancy: IsTerminal(out), start: time.Now()}
+// NewProgress writes to out; colours and motion only if out is a terminal. Names longer than a phase's get room.
+func NewProgress(out io.Writer, names ...string) *Progress {
+	p := &Progress{out: out, fancy: IsTerminal(out), width: 14, start: time.Now()}
+	for _, n := range names {
+		p.width = max(p.width, width(n))
+	}
+	return p
 }
 
 // IsTerminal says whether w is one, and may be coloured (https://no-color.org).
@@ -71,16 +76,31 @@ func (p *Progress) End(err error) {
 	defer p.mu.Unlock()
 	took := time.Since(p.began)
 	p.times = append(p.times, Timing{Phase: p.name, Seconds: took.Seconds(), Took: took})
-	mark := p.paint(green, "✓")
-	if err != nil {
-		mark = p.paint(red, "✗")
-	}
-	fmt.Fprintf(p.out, "%s%s %-14s %6.2fs  %s\n", p.clear(), mark, p.name, took.Seconds(), p.paint(dim, p.detail))
+	p.line(err == nil, p.name, took, p.paint(dim, p.detail))
+}
+
+// Step says what became of one part of the phase that runs. Parts may run at once, each by its own clock.
+func (p *Progress) Step(good bool, name string, took time.Duration, detail string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.line(good, name, took, oneLine(detail))
 }
 
 // Done says how long all of it took.
 func (p *Progress) Done(format string, args ...any) {
-	fmt.Fprintf(p.out, "%s %-14s %6.2fs  %s\n", p.paint(green, "✓"), "done", time.Since(p.start).Seconds(), fmt.Sprintf(format, args...))
+	p.line(true, "done", time.Since(p.start), fmt.Sprintf(format, args...))
+}
+
+// line is what is left to read of something that has ended.
+func (p *Progress) line(good bool, name string, took time.Duration, detail string) {
+	mark := p.paint(green, "✓")
+	if !good {
+		mark = p.paint(red, "✗")
+	}
+	if detail != "" {
+		detail = "  " + detail
+	}
+	fmt.Fprintf(p.out, "%s%s %-*s %6.2fs%s\n", p.clear(), mark, p.width, name, took.Seconds(), detail)
 }
 
 // Timings are those of the phases so far, in order.
@@ -113,8 +133,8 @@ func (p *Progress) spin(stop <-chan struct{}) {
 		case <-tick.C:
 		}
 		p.mu.Lock()
-		fmt.Fprintf(p.out, "%s%s %-14s %6.1fs  %s", p.clear(), p.paint(blue, string(frames[i%len(frames)])),
-			p.name, time.Since(p.began).Seconds(), p.paint(dim, p.detail))
+		fmt.Fprintf(p.out, "%s%s %-*s %6.1fs  %s", p.clear(), p.paint(blue, string(frames[i%len(frames)])),
+			p.width, p.name, time.Since(p.began).Seconds(), p.paint(dim, p.detail))
 		p.mu.Unlock()
 	}
 }

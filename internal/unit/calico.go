@@ -29,6 +29,7 @@ func calicoNodeEnv(d Desired, client Certificate) []string {
 	return append(calicoEtcd(d, client),
 		"PATH=/usr/sbin:/usr/bin:/sbin:/bin",
 		"NODENAME="+d.Self,
+		"CALICO_K8S_NODE_REF="+d.Self, // so that kube-controllers forgets the machine, and frees its addresses, with its node
 		"FELIX_FELIXHOSTNAME="+d.Self, // felix does not read NODENAME
 		"IP="+d.Me().Address.String()+"/32",
 		"IP6=none",
@@ -56,19 +57,30 @@ func calicoNodeEnv(d Desired, client Certificate) []string {
 	)
 }
 
+// calicoWait ends when Calico's own programs, which do not wait, find what they need: the overlay's etcd prepared, and
+// the machine known as a node.
+func calicoWait(d Desired) Unit {
+	etcd, api := certificate(d, CAEtcdOverlay, "calico-node"), certificate(d, CAKubernetes, "kubelet")
+	config := kubeconfig(d, "kubelet", api)
+	return Unit{
+		Name: "calico-wait",
+		Args: []string{Bin + "/ashlar", "calico-wait", "--endpoints=" + d.EtcdEndpoints(EtcdClusters[2]),
+			"--kubeconfig=" + config.Path, "--worker=" + d.Self},
+		Files:        []File{caFile(d, CAEtcdOverlay), caFile(d, CAKubernetes), config},
+		Certificates: []Certificate{etcd, api},
+		Once:         true,
+	}
+}
+
 func calicoStartup(d Desired) Unit {
 	client := certificate(d, CAEtcdOverlay, "calico-node")
-	var wait []Probe
-	for _, m := range d.WithRole("etcd")[:1] {
-		wait = append(wait, Probe{URL: fmt.Sprintf("tcp://%s:%d", m.Name, EtcdClusters[2].ClientPort)})
-	}
 	return Unit{
 		Name:         "calico-startup",
 		Args:         []string{Bin + "/calico-node", "-startup"},
 		Env:          calicoNodeEnv(d, client),
 		Files:        []File{caFile(d, CAEtcdOverlay), {Path: "/var/lib/calico/.keep", Mode: 0o600}},
 		Certificates: []Certificate{client},
-		Wait:         wait,
+		After:        []string{"calico-wait"},
 		Once:         true,
 	}
 }

@@ -48,7 +48,11 @@ const (
 	GroupAPIServers = "ashlar:kube-apiservers"
 	GroupCalicoCNI  = "ashlar:calico-cni"
 	GroupCalico     = "ashlar:calico-kube-controllers"
+	GroupBaseline   = "ashlar:baseline-controllers"
 )
+
+// UserBreakGlass is who an operator is when Vault is gone.
+const UserBreakGlass = "ashlar:break-glass"
 
 // RoleOperator stands, in a Profile, for who runs `ashlar`.
 const RoleOperator v1alpha1.Role = "operator"
@@ -56,9 +60,18 @@ const RoleOperator v1alpha1.Role = "operator"
 // APIServerName is a name of the API that every client may verify, whichever server answers.
 const APIServerName = "kubernetes"
 
+// VaultName is a name of Vault that any of its servers answers to, and VaultURL where people's tokens come from.
+const (
+	VaultName = "vault"
+	VaultURL  = "https://vault:8200"
+)
+
+// Audience is whom Vault's tokens for people are for: the API servers of this cluster.
+func Audience(cluster string) string { return "kubernetes." + cluster }
+
 // Profiles is every certificate there can be in a cluster.
 var Profiles = []Profile{
-	{Name: "vault", CA: CAVault, Role: v1alpha1.RoleVault, CommonName: Self, DNSNames: []string{Self, "localhost"}, Server: true},
+	{Name: "vault", CA: CAVault, Role: v1alpha1.RoleVault, CommonName: Self, DNSNames: []string{Self, "localhost", VaultName}, Server: true},
 
 	{Name: "server", CA: CAEtcdKubernetes, Role: v1alpha1.RoleEtcd, CommonName: Self, DNSNames: []string{Self, "localhost"}, Server: true, Client: true},
 	{Name: "peer", CA: CAEtcdKubernetes, Role: v1alpha1.RoleEtcd, CommonName: Self, DNSNames: []string{Self}, Server: true, Client: true},
@@ -80,6 +93,8 @@ var Profiles = []Profile{
 	{Name: "kube-scheduler", CA: CAKubernetes, Role: v1alpha1.RoleControlPlane, CommonName: "system:kube-scheduler", Client: true},
 	{Name: "calico-kube-controllers", CA: CAKubernetes, Role: v1alpha1.RoleControlPlane, CommonName: "ashlar:calico-kube-controllers:" + Self,
 		Organizations: []string{GroupCalico}, Client: true},
+	{Name: "baseline-controller", CA: CAKubernetes, Role: v1alpha1.RoleControlPlane, CommonName: "ashlar:baseline-controller:" + Self,
+		Organizations: []string{GroupBaseline}, Client: true},
 	{Name: "front-proxy-client", CA: CAFrontProxy, Role: v1alpha1.RoleControlPlane, CommonName: "front-proxy-client", Client: true},
 
 	{Name: "kubelet", CA: CAKubernetes, Role: v1alpha1.RoleWorker, CommonName: "system:node:" + Self, Organizations: []string{"system:nodes"}, Client: true},

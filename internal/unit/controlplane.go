@@ -18,13 +18,17 @@ const (
 	ServiceAccountPublicFile = PKIDir + "/service-account.pub"
 )
 
+// APIReadyPath says whether an API server can serve. One whose Vault is away can: it has the keys it needs in memory,
+// and a cluster must not end with its Vault.
+const APIReadyPath = "/readyz?exclude=kms-providers"
+
 const kmsSocket = "/run/ashlar/kms.sock"
 
 func controlPlane(d Desired) []Unit {
 	if !d.Complete() {
 		return nil
 	}
-	return []Unit{kms(d), apiServer(d), controllerManager(d), scheduler(d), calicoControllers(d)}
+	return []Unit{kms(d), webhook(d), apiServer(d), controllerManager(d), scheduler(d), calicoControllers(d), baselineController(d)}
 }
 
 // kms lets the API server encrypt what it stores with a key that never leaves Vault.
@@ -51,8 +55,11 @@ func apiServer(d Desired) Unit {
 		"--bind-address=" + d.Me().Address.String(),
 		fmt.Sprintf("--secure-port=%d", PortAPIServer),
 		"--allow-privileged=true", // who may is decided by admission, not by this switch
-		"--authentication-config=/etc/kubernetes/authentication.yaml",
-		"--authorization-config=/etc/kubernetes/authorization.yaml",
+		"--authentication-config=" + AuthenticationFile,
+		"--authentication-token-webhook-config-file=" + webhookConfig(d, "/authenticate").Path,
+		"--authentication-token-webhook-version=v1",
+		"--authentication-token-webhook-cache-ttl=5s",
+		"--authorization-config=" + AuthorizationFile,
 		"--audit-policy-file=/etc/kubernetes/audit-policy.yaml",
 		"--audit-log-path=/var/log/kubernetes/audit.log",
 		"--audit-log-maxage=30", "--audit-log-maxbackup=10", "--audit-log-maxsize=100", // CIS 1.2.16–19
@@ -89,18 +96,20 @@ func apiServer(d Desired) Unit {
 		"--profiling=false",
 	}
 	var wait []Probe
-	for _, m := range d.WithRole(v1alpha1.RoleEtcd)[:1] {
-		wait = append(wait,
-			Probe{URL: fmt.Sprintf("tcp://%s:%d", m.Name, k8s.ClientPort)},
-			Probe{URL: fmt.Sprintf("tcp://%s:%d", m.Name, events.ClientPort)})
+	// Of several members none is waited for: any may be lost.
+	if members := d.WithRole(v1alpha1.RoleEtcd); len(members) == 1 {
+		wait = []Probe{
+			{URL: fmt.Sprintf("tcp://%s:%d", members[0].Name, k8s.ClientPort)},
+			{URL: fmt.Sprintf("tcp://%s:%d", members[0].Name, events.ClientPort)}}
 	}
 	return Unit{
 		Name: "kube-apiserver",
 		Args: args,
 		Files: []File{
 			caFile(d, CAKubernetes), caFile(d, CAEtcdKubernetes), caFile(d, CAFrontProxy),
-			{Path: "/etc/kubernetes/authentication.yaml", Mode: 0o600, Content: authenticationConfig},
-			{Path: "/etc/kubernetes/authorization.yaml", Mode: 0o600, Content: authorizationConfig},
+			{Path: AuthenticationFile, Mode: 0o600, Content: authenticationConfig(d), Live: true},
+			{Path: AuthorizationFile, Mode: 0o600, Content: authorizationConfig(d), Live: true},
+			webhookConfig(d, "/authenticate"), webhookConfig(d, "/authorize/abac"), webhookConfig(d, "/authorize/shadow"),
 			{Path: "/etc/kubernetes/audit-policy.yaml", Mode: 0o600, Content: auditPolicy},
 			{Path: "/etc/kubernetes/encryption.yaml", Mode: 0o600, Content: encryptionConfig},
 			{Path: "/var/log/kubernetes/.keep", Mode: 0o600},
@@ -110,9 +119,9 @@ func apiServer(d Desired) Unit {
 			{Document: "service-account", Field: "key", Path: ServiceAccountKeyFile},
 			{Document: "service-account", Field: "pub", Path: ServiceAccountPublicFile},
 		},
-		After: []string{"kms"},
+		After: []string{"kms", "webhook"},
 		Wait:  wait,
-		Ready: Probe{URL: fmt.Sprintf("https://%s:%d/readyz", d.Self, PortAPIServer), CA: CAKubernetes},
+		Ready: Probe{URL: fmt.Sprintf("https://%s:%d%s", d.Self, PortAPIServer, APIReadyPath), CA: CAKubernetes},
 		Grace: 20 * time.Second,
 	}
 }
@@ -188,24 +197,6 @@ func scheduler(d Desired) Unit {
 	}
 }
 
-// Anonymous requests reach the health endpoints and nothing else: load balancers need those.
-const authenticationConfig = `apiVersion: apiserver.config.k8s.io/v1
-kind: AuthenticationConfiguration
-anonymous:
-  enabled: true
-  conditions:
-  - path: /livez
-  - path: /readyz
-  - path: /healthz
-`
-
-const authorizationConfig = `apiVersion: apiserver.config.k8s.io/v1
-kind: AuthorizationConfiguration
-authorizers:
-- {type: Node, name: node}
-- {type: RBAC, name: rbac}
-`
-
 // Secrets and ConfigMaps are sealed by Vault's transit engine. The identity provider, last, only reads what
 // was written before encryption was on; it never writes.
 const encryptionConfig = `apiVersion: apiserver.config.k8s.io/v1
@@ -218,15 +209,26 @@ resources:
 `
 
 // Who did what, from where. Bodies of secrets, tokens and the like are never recorded; reads of the health
-// endpoints, and the watches and leases of the components themselves, are not worth a line.
+// endpoints, and the watches and leases of nodes and Kubernetes' own components, are not worth a line.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+- level: Metadata
+  resources:
+  - {group: "", resources: [secrets, configmaps, serviceaccounts/token, pods/exec, pods/attach, pods/portforward, pods/proxy, services/proxy, nodes/proxy]}
+  - {group: authentication.k8s.io, resources: [tokenreviews]}
+  - {group: certificates.k8s.io, resources: [certificatesigningrequests]}
 - level: None
   nonResourceURLs: ["/livez*", "/readyz*", "/healthz*", "/version"]
+# What ServiceAccounts and Ashlar's own components ask for is what their roles are checked against.
 - level: None
-  userGroups: ["system:nodes", "system:serviceaccounts:kube-system"]
+  userGroups: ["ashlar:baseline-controllers"]
+  resources: [{group: coordination.k8s.io, resources: [leases]}]
+- level: Metadata
+  userGroups: ["system:serviceaccounts", "ashlar:calico-cni", "ashlar:calico-kube-controllers", "ashlar:baseline-controllers"]
+- level: None
+  userGroups: ["system:nodes"]
   verbs: [get, list, watch]
 - level: None
   users: ["system:kube-controller-manager", "system:kube-scheduler", "system:kube-proxy", "system:apiserver"]
@@ -235,11 +237,6 @@ rules:
   resources: [{group: coordination.k8s.io, resources: [leases]}]
 - level: None
   resources: [{group: "", resources: [events]}, {group: events.k8s.io, resources: [events]}]
-- level: Metadata
-  resources:
-  - {group: "", resources: [secrets, configmaps, serviceaccounts/token]}
-  - {group: authentication.k8s.io, resources: [tokenreviews]}
-  - {group: certificates.k8s.io, resources: [certificatesigningrequests]}
 - level: Metadata
   verbs: [get, list, watch]
 - level: RequestResponse

@@ -29,6 +29,9 @@ type Desired struct {
 	ServiceCIDR       string        `json:"serviceCIDR"`
 	ClusterDomain     string        `json:"clusterDomain"`
 	LeafTTL           time.Duration `json:"leafTTL"`
+	// Authentication and Authorization are as in the Cluster. Only control-plane machines have them.
+	Authentication v1alpha1.Authentication `json:"authentication,omitzero"`
+	Authorization  v1alpha1.Authorization  `json:"authorization,omitzero"`
 	// CAs are the trusted certificates of each CA, as PEM.
 	CAs map[CA]string `json:"cas"`
 }
@@ -84,7 +87,11 @@ func (d Desired) Hosts() string {
 	var b strings.Builder
 	b.WriteString("127.0.0.1 localhost\n")
 	for _, m := range d.Machines {
-		fmt.Fprintf(&b, "%s %s\n", m.Address, m.Name)
+		names := m.Name
+		if m.Role == v1alpha1.RoleVault {
+			names += " " + VaultName
+		}
+		fmt.Fprintf(&b, "%s %s\n", m.Address, names)
 	}
 	return b.String()
 }

@@ -25,10 +25,10 @@ frontend kube-apiserver
   default_backend kube-apiserver
 backend kube-apiserver
   balance leastconn
-  option httpchk GET /readyz
+  option httpchk GET %s
   http-check expect status 200
   default-server check check-ssl verify required ca-file %s verifyhost %s inter 2s fastinter 100ms downinter 100ms rise 1 fall 2 on-marked-down shutdown-sessions
-`, d.Me().Address, PortAPIServer, CAFile(CAKubernetes), APIServerName)
+`, d.Me().Address, PortAPIServer, APIReadyPath, CAFile(CAKubernetes), APIServerName)
 	for _, m := range d.WithRole(v1alpha1.RoleControlPlane) {
 		fmt.Fprintf(&b, "  server %s %s:%d\n", m.Name, m.Address, PortAPIServer)
 	}

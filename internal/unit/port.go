@@ -7,6 +7,8 @@ const (
 	PortAPIServer    = 6443
 	PortKubelet      = 10250
 	PortVXLAN        = 4789
+	// PortWebhook is on a control-plane machine's loopback.
+	PortWebhook = 9443
 )
 
 // EtcdCluster is one of the three etcd clusters that every etcd machine is a member of.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io/fs"
 	"path"
+	"slices"
 	"time"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
@@ -19,7 +20,7 @@ type Unit struct {
 	Args []string
 	// Env is the whole environment, KEY=value.
 	Env []string
-	// Files are written before the unit starts. A changed file restarts it.
+	// Files are written before the unit starts. A changed file restarts it, unless it is Live.
 	Files []File
 	// Certificates must be there before the unit starts. Renewing one does not restart it.
 	Certificates []Certificate
@@ -35,6 +36,8 @@ type Unit struct {
 	Once bool
 	// ReloadSignal tells the process to read its certificates again; 0: it sees by itself that they changed.
 	ReloadSignal int
+	// Logs are files that the process writes itself, and opens again at ReloadSignal.
+	Logs []string
 	// Grace is how long the process may take to stop.
 	Grace time.Duration
 }
@@ -44,6 +47,8 @@ type File struct {
 	Path    string
 	Mode    fs.FileMode
 	Content string
+	// Live: the process sees by itself that it changed, and is not restarted for it.
+	Live bool
 }
 
 // Certificate is a certificate and its key, which is made on the machine and stays there.
@@ -86,7 +91,13 @@ func (p Profile) KeyFile() string { return path.Join(PKIDir, string(p.CA), p.Nam
 
 // Digest changes when the unit must be restarted.
 func (u Unit) Digest() string {
-	u.Certificates, u.Wait, u.After, u.Ready, u.Grace = nil, nil, nil, Probe{}, 0
+	u.Certificates, u.Wait, u.After, u.Logs, u.Ready, u.Grace = nil, nil, nil, nil, Probe{}, 0
+	u.Files = slices.Clone(u.Files)
+	for i, f := range u.Files {
+		if f.Live {
+			u.Files[i].Content = ""
+		}
+	}
 	b, err := json.Marshal(u)
 	if err != nil {
 		panic(err) // plain data
@@ -138,5 +149,5 @@ func certificate(d Desired, ca CA, name string) Certificate {
 
 // apiReady holds once the API answers through the load balancer.
 func (d Desired) apiReady() Probe {
-	return Probe{URL: d.APIServerURL() + "/readyz", CA: CAKubernetes}
+	return Probe{URL: d.APIServerURL() + APIReadyPath, CA: CAKubernetes}
 }

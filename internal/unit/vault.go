@@ -8,10 +8,18 @@ import (
 	"ashlar.dev/ashlar/api/v1alpha1"
 )
 
+// AuditLogs are those of Vault's two audit devices. Each has everything.
+var AuditLogs = []string{"/var/log/vault/audit-1.log", "/var/log/vault/audit-2.log"}
+
 // vault runs one member of the raft cluster. It needs nothing from Vault, or there could be no first one:
 // until it has a certificate of its own CA, its listener uses one that the machine signed itself and `up` pins.
 func vault(d Desired) Unit {
 	me := d.Me()
+	// Alone it elects itself as soon as it can. Of several, none shall lose its lead to a second in which its machine was busy.
+	multiplier := 1
+	if len(d.WithRole(v1alpha1.RoleVault)) > 1 {
+		multiplier = 3
+	}
 	listener := certificate(d, CAVault, "vault")
 	p := listener.Profile
 	config := fmt.Sprintf(`ui            = false
@@ -31,9 +39,9 @@ listener "tcp" {
 storage "raft" {
   path                   = "/var/lib/vault"
   node_id                = %[1]q
-  performance_multiplier = 1
+  performance_multiplier = %[7]d
 }
-`, me.Name, PortVault, me.Address, PortVaultCluster, p.CertFile(), p.KeyFile())
+`, me.Name, PortVault, me.Address, PortVaultCluster, p.CertFile(), p.KeyFile(), multiplier)
 	return Unit{
 		Name: string(v1alpha1.RoleVault),
 		Args: []string{Bin + "/vault", "server", "-config=/etc/vault/config.hcl"},
@@ -47,6 +55,7 @@ storage "raft" {
 		Certificates: []Certificate{listener},
 		Ready:        Probe{URL: fmt.Sprintf("tcp://127.0.0.1:%d", PortVault)},
 		ReloadSignal: int(syscall.SIGHUP),
+		Logs:         AuditLogs,
 		Grace:        10 * time.Second,
 	}
 }

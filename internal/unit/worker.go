@@ -15,7 +15,7 @@ func worker(d Desired) []Unit {
 	if !d.Complete() {
 		return units
 	}
-	return append(units, kubelet(d), kubeProxy(d), calicoStartup(d), calicoTunnel(d), calicoNode(d), cni(d))
+	return append(units, kubelet(d), kubeProxy(d), calicoWait(d), calicoStartup(d), calicoTunnel(d), calicoNode(d), cni(d))
 }
 
 func containerd() Unit {
@@ -102,7 +102,7 @@ cgroupDriver: cgroupfs
 failCgroupV1: false
 failSwapOn: false
 clusterDNS: [%[6]s]
-clusterDomain: %[7]s
+clusterDomain: %[7]q
 resolvConf: /etc/resolv.conf
 seccompDefault: true
 podPidsLimit: 4096
@@ -139,7 +139,7 @@ kind: KubeProxyConfiguration
 mode: nftables
 clusterCIDR: %[1]s
 clientConnection: {kubeconfig: %[2]s}
-hostnameOverride: %[3]s
+hostnameOverride: %[3]q
 bindAddress: %[4]s
 healthzBindAddress: 127.0.0.1:10256
 metricsBindAddress: 127.0.0.1:10249

@@ -89,6 +89,8 @@ func New(o Options) (*Client, error) {
 				TLSHandshakeTimeout: o.DialTimeout,
 				ForceAttemptHTTP2:   true,
 				IdleConnTimeout:     time.Minute,
+				// A server that lost its power says nothing.
+				HTTP2: &http.HTTP2Config{SendPingTimeout: 3 * time.Second, PingTimeout: 2 * time.Second, WriteByteTimeout: 5 * time.Second},
 			},
 			// A standby that cannot forward answers with a redirect. The token must not follow it; the other
 			// addresses are tried instead.
@@ -194,6 +196,7 @@ func (r *response) decode(path string, out any) error {
 }
 
 // do sends a request to the server that answered last, and to the others in turn while one cannot have processed it.
+// While no server leads it waits for one.
 func (c *Client) do(ctx context.Context, method, path string, body any) (*response, error) {
 	var payload []byte
 	if body != nil {
@@ -210,6 +213,20 @@ func (c *Client) do(ctx context.Context, method, path string, body any) (*respon
 	case <-ctx.Done():
 		return nil, fmt.Errorf("vault %s %s: %w", method, path, ctx.Err())
 	}
+	var r *response
+	var err error
+	_ = poll(ctx, electionPause, "a server leads", func() (bool, error) {
+		r, err = c.ask(ctx, method, path, payload)
+		return !leaderless(err), err
+	})
+	return r, err
+}
+
+// electionPause is how long a request waits before it asks servers without a leader again.
+const electionPause = 100 * time.Millisecond
+
+// ask sends a request to each server in turn, until one has taken it or may have.
+func (c *Client) ask(ctx context.Context, method, path string, payload []byte) (*response, error) {
 	first := c.current.Load()
 	var errs []error
 	for i := range int64(len(c.addresses)) {
@@ -219,10 +236,14 @@ func (c *Client) do(ctx context.Context, method, path string, body any) (*respon
 			c.current.Store(n)
 			return r, nil
 		}
-		if !elsewhere(method, err) || ctx.Err() != nil {
-			return nil, err
-		}
 		errs = append(errs, err)
+		if !elsewhere(method, err) || ctx.Err() != nil {
+			break
+		}
+	}
+	if answer := (*Error)(nil); !errors.As(errs[0], &answer) {
+		// Who does not answer is asked last from now on: the time of the next caller may be short.
+		c.current.CompareAndSwap(first, (first+1)%int64(len(c.addresses)))
 	}
 	return nil, errors.Join(errs...)
 }
@@ -243,7 +264,7 @@ func (c *Client) send(ctx context.Context, address, method, path string, payload
 	if err != nil {
 		return nil, fmt.Errorf("vault at %s: %w", address, err)
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end below
+	defer res.Body.Close() // read to its end below
 	raw, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
 	if err != nil {
 		return nil, fmt.Errorf("vault at %s: %s %s: read the answer: %w", address, method, path, err)

@@ -50,6 +50,13 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
+// leaderless says that the servers are there and none of them leads: they elect one within seconds. A standby then has
+// nobody to forward to. (429 is how a standby answers about its health, and no sign of that.)
+func leaderless(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Status == http.StatusTemporaryRedirect || e.says("active cluster node not found"))
+}
+
 func (e *Error) says(text string) bool { return strings.Contains(strings.Join(e.Messages, " "), text) }
 
 // elsewhere says whether another server may be asked: this one is not in service, or was not reached at all. A write

@@ -121,7 +121,7 @@ func TestUnreachableSaysWhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // test
+	defer l.Close() // test
 	silent, err := New(Options{Addresses: []string{l.Addr().String()}, Pins: [][32]byte{{}}, DialTimeout: 200 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

@@ -14,18 +14,22 @@ import (
 
 // The kinds of object.
 const (
-	KindAudit     Kind = "audit device"
-	KindMount     Kind = "mount"
-	KindAuth      Kind = "auth method"
-	KindPolicy    Kind = "policy"
-	KindCA        Kind = "CA"
-	KindSetting   Kind = "setting"
-	KindKey       Kind = "transit key"
-	KindPKIRole   Kind = "PKI role"
-	KindAppRole   Kind = "AppRole role"
-	KindEntity    Kind = "entity"
-	KindDocuments Kind = "documents" // of a machine; observed only where there is no such machine
-	KindRootToken Kind = "root token"
+	KindAudit   Kind = "audit device"
+	KindMount   Kind = "mount"
+	KindAuth    Kind = "auth method"
+	KindPolicy  Kind = "policy"
+	KindCA      Kind = "CA"
+	KindSetting Kind = "setting"
+	KindKey     Kind = "transit key"
+	// KindIdentityRole is what tokens for people say.
+	KindIdentityRole Kind = "identity role"
+	KindProvider     Kind = "identity provider"
+	KindProviderRole Kind = "identity provider's role"
+	KindPKIRole      Kind = "PKI role"
+	KindAppRole      Kind = "AppRole role"
+	KindEntity       Kind = "entity"
+	KindDocuments    Kind = "documents" // of a machine; observed only where there is no such machine
+	KindRootToken    Kind = "root token"
 )
 
 // kind is how objects of a Kind are seen and changed.
@@ -51,18 +55,21 @@ type observer struct {
 const stages = 5
 
 var kinds = map[Kind]kind{
-	KindAudit:     {0, observeAudits, writeAudit, nil},
-	KindMount:     {1, observeMounts, writeMount, nil},
-	KindAuth:      {1, observeAuths, writeMount, nil},
-	KindPolicy:    {1, observePolicies, writeFields, nil},
-	KindCA:        {2, observeCAs, writeCA, nil},
-	KindSetting:   {2, observeSettings, writeFields, nil},
-	KindKey:       {2, observeKeys, writeKey, removeKey},
-	KindPKIRole:   {3, observePKIRoles, writeFields, nil},
-	KindAppRole:   {2, observeAppRoles, writeFields, nil},
-	KindEntity:    {3, observeEntities, writeEntity, nil},
-	KindDocuments: {4, observeDocuments, nil, nil},
-	KindRootToken: {4, observeRootTokens, nil, revokeToken},
+	KindAudit:        {0, observeAudits, writeAudit, nil},
+	KindMount:        {1, observeMounts, writeMount, nil},
+	KindAuth:         {1, observeAuths, writeMount, nil},
+	KindPolicy:       {1, observePolicies, writeFields, nil},
+	KindCA:           {2, observeCAs, writeCA, nil},
+	KindSetting:      {2, observeWanted(KindSetting), writeFields, nil},
+	KindKey:          {2, observeKeys, writeKey, removeKey},
+	KindIdentityRole: {3, observeIdentityRole, writeIdentityRole, nil},
+	KindProvider:     {2, observeProvider, writeProvider, nil},
+	KindProviderRole: {2, observeProviderRoles, writeFields, nil},
+	KindPKIRole:      {3, observePKIRoles, writeFields, nil},
+	KindAppRole:      {2, observeAppRoles, writeFields, nil},
+	KindEntity:       {3, observeEntities, writeEntity, nil},
+	KindDocuments:    {4, observeDocuments, nil, nil},
+	KindRootToken:    {4, observeRootTokens, nil, revokeToken},
 }
 
 func (o Object) stage() int { return kinds[o.Kind].stage }
@@ -88,22 +95,26 @@ func observePKIRoles(ctx context.Context, o observer) ([]Object, error) {
 }
 
 func observeAppRoles(ctx context.Context, o observer) ([]Object, error) {
-	return o.readAll(ctx, KindAppRole, "auth/"+AuthPath(o.want.Cluster)+"/role", nil,
-		func(ctx context.Context, path string) (Fields, error) {
-			var id struct {
-				RoleID string `json:"role_id"`
-			}
-			f, err := o.fields(ctx, path)
-			if err == nil {
-				err = o.get(ctx, path+"/role-id", &id)
-			}
-			if err != nil {
-				return nil, err
-			}
-			f["role_id"] = id.RoleID
-			delete(f, "local_secret_ids") // cannot be changed
-			return f, nil
-		})
+	mounts := []string{AuthPath(o.want.Cluster), RobotsPath(o.want.Cluster)}
+	return gather(ctx, mounts, func(ctx context.Context, mount string) ([]Object, error) {
+		return o.readAll(ctx, KindAppRole, "auth/"+mount+"/role", nil, o.appRole)
+	})
+}
+
+func (o observer) appRole(ctx context.Context, path string) (Fields, error) {
+	var id struct {
+		RoleID string `json:"role_id"`
+	}
+	f, err := o.fields(ctx, path)
+	if err == nil {
+		err = o.get(ctx, path+"/role-id", &id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f["role_id"] = id.RoleID
+	delete(f, "local_secret_ids") // cannot be changed
+	return f, nil
 }
 
 func observeKeys(ctx context.Context, o observer) ([]Object, error) {
@@ -137,16 +148,18 @@ func removeKey(ctx context.Context, c *Client, have Object) error {
 	return c.remove(ctx, have.Path)
 }
 
-// observeSettings reads just the settings that are wanted, and of each just the fields that are wanted.
-func observeSettings(ctx context.Context, o observer) ([]Object, error) {
-	return gather(ctx, o.want.of(KindSetting), func(ctx context.Context, want Object) ([]Object, error) {
-		f, err := o.fields(ctx, want.Path)
-		if errors.Is(err, ErrNotFound) {
-			return nil, nil
-		}
-		maps.DeleteFunc(f, func(name string, _ any) bool { _, ok := want.Fields[name]; return !ok })
-		return []Object{{KindSetting, want.Path, f}}, err
-	})
+// observeWanted reads just the objects of a kind that are wanted, and of each just the fields that are wanted.
+func observeWanted(k Kind) func(context.Context, observer) ([]Object, error) {
+	return func(ctx context.Context, o observer) ([]Object, error) {
+		return gather(ctx, o.want.of(k), func(ctx context.Context, want Object) ([]Object, error) {
+			f, err := o.fields(ctx, want.Path)
+			if errors.Is(err, ErrNotFound) {
+				return nil, nil
+			}
+			maps.DeleteFunc(f, func(name string, _ any) bool { _, ok := want.Fields[name]; return !ok })
+			return []Object{{k, want.Path, f}}, err
+		})
+	}
 }
 
 // observeDocuments finds documents of machines that are no more.

@@ -21,7 +21,9 @@ type entity struct {
 }
 
 func observeEntities(ctx context.Context, o observer) ([]Object, error) {
-	mine := func(name string) bool { return strings.HasPrefix(name, o.want.Cluster+"-") }
+	mine := func(name string) bool {
+		return strings.HasPrefix(name, o.want.Cluster+"-") && !strings.Contains(name, "@") // a person may be called demo-eve
+	}
 	return o.readAll(ctx, KindEntity, "identity/entity/name", mine, func(ctx context.Context, path string) (Fields, error) {
 		var e entity
 		if err := o.get(ctx, path, &e); err != nil {
@@ -43,7 +45,13 @@ func (e entity) fields() Fields {
 // writeEntity writes an entity and ties it to its login. What else it is tied to is cut: another alias is another
 // way to become this machine.
 func writeEntity(ctx context.Context, c *Client, want Object, have *Object) error {
-	body := Fields{"metadata": want.Fields["metadata"], "policies": want.Fields["policies"], "disabled": want.Fields["disabled"]}
+	metadata, _ := want.Fields["metadata"].(map[string]string)
+	if user := metadata["user"]; user != "" && want.Path == robotEntityPath(c.cluster, user) {
+		if err := c.free(ctx, personPath(c.cluster, user), "person", user); err != nil {
+			return err
+		}
+	}
+	body := Fields{"metadata": metadata, "policies": want.Fields["policies"], "disabled": want.Fields["disabled"]}
 	if err := c.put(ctx, want.Path, body, nil); err != nil {
 		return err
 	}
@@ -76,11 +84,10 @@ func writeEntity(ctx context.Context, c *Client, want Object, have *Object) erro
 
 func addAlias(ctx context.Context, c *Client, id, alias string) error {
 	mount, name, _ := strings.Cut(alias, " ")
-	var auths map[string]struct{ Accessor string }
-	if err := c.get(ctx, "sys/auth", &auths); err != nil {
+	accessor, err := c.accessor(ctx, mount)
+	if err != nil {
 		return err
 	}
-	accessor := auths[strings.TrimPrefix(mount, "auth/")].Accessor
 	if accessor == "" {
 		return fmt.Errorf("no auth method is mounted at %s", mount)
 	}

@@ -20,6 +20,10 @@ type Input struct {
 	// LeafTTL limits certificates, and the period of machines' tokens; CATTL the CAs; InitTokenTTL how long a machine
 	// has to log in; AdminTTL the administrator's certificate.
 	LeafTTL, CATTL, InitTokenTTL, AdminTTL time.Duration
+	// Robots are those that may log in.
+	Robots []v1alpha1.Robot
+	// Provider is the company's, where people may log in; nil: there is none.
+	Provider *v1alpha1.IdentityProvider
 	// OperatorAddress is the address from which Vault sees `ashlar`.
 	OperatorAddress netip.Addr
 	// ServiceIP is the API's Service address.
@@ -88,7 +92,7 @@ func PolicyName(cluster string, role v1alpha1.Role) string { return cluster + "-
 
 // Layout says what Vault shall hold.
 func Layout(in Input) State {
-	objects := slices.Concat(audits(in), mounts(in), policies(in), pkiRoles(in), settings(in), logins(in))
+	objects := slices.Concat(audits(in), mounts(in), policies(in), pkiRoles(in), settings(in), logins(in), people(in), robots(in), provider(in))
 	slices.SortFunc(objects, func(a, b Object) int { return cmp.Or(a.stage()-b.stage(), strings.Compare(a.Path, b.Path)) })
 	return State{Cluster: in.Cluster, Objects: objects}
 }
@@ -130,7 +134,7 @@ func mounts(in Input) []Object {
 			"default_lease_ttl": seconds(in.LeafTTL),
 			"max_lease_ttl":     seconds(in.CATTL),
 			// Audit logs hash what they hold; what is issued to whom is public, and must be found there.
-			"audit_non_hmac_request_keys":  []string{"alt_names", "common_name", "ip_sans"},
+			"audit_non_hmac_request_keys":  []string{"alt_names", "common_name", "ip_sans", "serial_number"},
 			"audit_non_hmac_response_keys": []string{"certificate", "expiration", "serial_number"},
 		}), Object{KindCA, PKIPath(in.Cluster, ca) + "/root/generate/internal", Fields{
 			"common_name": in.Cluster + " " + string(ca), "key_type": "ec", "key_bits": int64(256), "ttl": seconds(in.CATTL),

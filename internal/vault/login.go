@@ -59,7 +59,11 @@ func (c *Client) unwrap(ctx context.Context, token string) (string, error) {
 
 // LoginAppRole logs in, and returns a client that acts under that identity.
 func (c *Client) LoginAppRole(ctx context.Context, roleID, secretID string) (*Client, Login, error) {
-	r, err := c.WithToken("").do(ctx, http.MethodPut, "auth/"+AuthPath(c.cluster)+"/login", map[string]any{"role_id": roleID, "secret_id": secretID})
+	return c.loginAppRole(ctx, AuthPath(c.cluster), roleID, secretID)
+}
+
+func (c *Client) loginAppRole(ctx context.Context, mount, roleID, secretID string) (*Client, Login, error) {
+	r, err := c.WithToken("").do(ctx, http.MethodPut, "auth/"+mount+"/login", map[string]any{"role_id": roleID, "secret_id": secretID})
 	if err != nil {
 		return nil, Login{}, fmt.Errorf("log in as %s: %w", roleID, err)
 	}
@@ -100,22 +104,33 @@ type OperatorCredential struct {
 
 // IssueOperatorCredential replaces the operator's credential by a new one. It needs a root token; see WithRoot.
 func (c *Client) IssueOperatorCredential(ctx context.Context) (OperatorCredential, error) {
-	path := AppRolePath(c.cluster, Operator)
-	earlier, err := c.list(ctx, path+"/secret-id")
+	secret, err := c.secretID(ctx, AppRolePath(c.cluster, Operator), true)
 	if err != nil {
-		return OperatorCredential{}, fmt.Errorf("list the operator's credentials: %w", err)
+		return OperatorCredential{}, fmt.Errorf("issue the operator's credential: %w", err)
+	}
+	return OperatorCredential{RoleID: RoleID(c.cluster, Operator), SecretID: secret}, nil
+}
+
+// secretID makes an AppRole role a secret, and destroys the role's earlier ones if it shall replace them.
+func (c *Client) secretID(ctx context.Context, role string, replace bool) (string, error) {
+	earlier, err := c.list(ctx, role+"/secret-id")
+	if err != nil {
+		return "", fmt.Errorf("list secrets: %w", err)
 	}
 	var out struct {
 		SecretID string `json:"secret_id"`
 	}
-	if err := c.put(ctx, path+"/secret-id", map[string]any{}, &out); err != nil {
-		return OperatorCredential{}, fmt.Errorf("issue the operator's credential: %w", err)
+	if err := c.put(ctx, role+"/secret-id", map[string]any{}, &out); err != nil {
+		return "", fmt.Errorf("make a secret: %w", err)
+	}
+	if !replace {
+		return out.SecretID, nil
 	}
 	for _, accessor := range earlier {
-		err := c.put(ctx, path+"/secret-id-accessor/destroy", map[string]any{"secret_id_accessor": accessor}, nil)
+		err := c.put(ctx, role+"/secret-id-accessor/destroy", map[string]any{"secret_id_accessor": accessor}, nil)
 		if err != nil && !errors.Is(err, ErrNotFound) {
-			return OperatorCredential{}, fmt.Errorf("destroy an earlier credential of the operator: %w", err)
+			return "", fmt.Errorf("destroy an earlier secret: %w", err)
 		}
 	}
-	return OperatorCredential{RoleID: RoleID(c.cluster, Operator), SecretID: out.SecretID}, nil
+	return out.SecretID, nil
 }

@@ -92,9 +92,11 @@ func signRules(in Input, role v1alpha1.Role) []rule {
 
 // operatorRules is what `plan`, `up` and `verify` do every day. Of the layout they only read.
 func operatorRules(in Input) []rule {
-	c, auth := in.Cluster, "auth/"+AuthPath(in.Cluster)
+	c, auth, robots := in.Cluster, "auth/"+AuthPath(in.Cluster), "auth/"+RobotsPath(in.Cluster)
 	initToken := allow(auth+"/role/+/secret-id", "update").because("init tokens: only wrapped, so that their first use is noticed")
 	initToken.allowed, initToken.wrap = map[string][]any{}, seconds(in.InitTokenTTL)
+	revoke := allow(c+"/pki/+/revoke", "update").because("withdraw a certificate, named by its serial number")
+	revoke.allowed = map[string][]any{"serial_number": nil}
 	return slices.Concat(selfRules(), []rule{
 		initToken,
 		allow(auth+"/role/"+Operator+"/secret-id", "deny").because("a stolen token must not become a lasting credential"),
@@ -102,6 +104,9 @@ func operatorRules(in Input) []rule {
 		allow(c+"/machines/data/+/"+Status, "read"),
 		allow(c+"/secrets/data/"+ServiceAccountDocument, "create").because("make the key once, and never read it"),
 		allow(c+"/secrets/metadata/"+ServiceAccountDocument, "read"),
+		revoke,
+		allow(userPath(c, Canary), "create update delete").because("`ashlar verify` logs in, and is locked out, as somebody in no group"),
+		allow("sys/locked-users/+/unlock/"+Canary, "update"),
 	}, signRules(in, unit.RoleOperator), []rule{
 		allow("sys/mounts", "read").because("read the layout"),
 		allow("sys/auth", "read"),
@@ -120,6 +125,15 @@ func operatorRules(in Input) []rule {
 		allow(auth+"/role", "list"),
 		allow(auth+"/role/+", "read"),
 		allow(auth+"/role/+/role-id", "read"),
+		allow(robots+"/role", "list"),
+		allow(robots+"/role/+", "read"),
+		allow(robots+"/role/+/role-id", "read"),
+		allow("auth/"+ProviderPath(c)+"/config", "read"),
+		allow("auth/"+ProviderPath(c)+"/role", "list"),
+		allow("auth/"+ProviderPath(c)+"/role/+", "read"),
+		allow("identity/oidc/config", "read"),
+		allow("identity/oidc/key/"+c, "read"),
+		allow("identity/oidc/role/"+c, "read"),
 		allow("identity/entity/name", "list"),
 		allow("identity/entity/name/+", "read"),
 		allow("sys/storage/raft/configuration", "read").because("who is a member"),

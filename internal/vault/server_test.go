@@ -166,7 +166,7 @@ func freeAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // was never used
+	defer l.Close() // was never used
 	return l.Addr().String()
 }
 
@@ -177,6 +177,7 @@ const (
 	fromB        = "127.0.0.3" // worker-1
 	fromCP       = "127.0.0.4" // control-plane-0
 	fromVault    = "127.0.0.5" // vault-0
+	fromRobot    = "127.0.0.8" // robot ci
 )
 
 func testInput(auditDirectory string) Input {
@@ -191,6 +192,8 @@ func testInput(auditDirectory string) Input {
 			{Name: "worker-1", Role: v1alpha1.RoleWorker, Address: netip.MustParseAddr(fromB)},
 		},
 		LeafTTL: 24 * time.Hour, CATTL: 87600 * time.Hour, InitTokenTTL: 10 * time.Minute, AdminTTL: 8 * time.Hour,
+		Robots:          []v1alpha1.Robot{{Name: "ci", Groups: []string{"deployers", "auditors"}, CIDRs: []string{fromRobot + "/32", "10.20.30.40/24"}}},
+		Provider:        &v1alpha1.IdentityProvider{Issuer: "https://login.example.com", ClientID: "demo", UserClaim: "preferred_username", GroupsClaim: "groups"},
 		OperatorAddress: netip.MustParseAddr(fromOperator),
 		ServiceIP:       netip.MustParseAddr("10.96.0.1"),
 		AuditDirectory:  auditDirectory,

@@ -60,13 +60,19 @@ func TestDrift(t *testing.T) {
 				}
 			}
 			ashlar(t, "up")
-			// Kubernetes notices by and by that the pods of a machine that was off have to start again.
-			eventually(t, time.Minute, func() error {
-				if plan, code := try("-f", file, "plan"); code != 0 {
-					return errorString(plan)
-				}
-				return nil
-			})
+			settled(t)
 		})
 	}
+}
+
+// settled waits until nothing differs: Kubernetes notices by and by that the pods of a machine that was off have to start
+// again.
+func settled(t *testing.T) {
+	t.Helper()
+	eventually(t, time.Minute, func() error {
+		if plan, code := try("-f", file, "plan"); code != 0 {
+			return errorString(plan)
+		}
+		return nil
+	})
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ashlar.dev/ashlar/internal/vault"
 )
 
 // unitsOf returns the process of each unit of a machine, as its own records have them.
@@ -69,6 +71,40 @@ func TestKilledAgent(t *testing.T) {
 	}
 }
 
+// TestVaultAway: with Vault silent, and with Vault sealed, the cluster goes on; `up` unseals it.
+func TestVaultAway(t *testing.T) {
+	target := target(t)
+	cluster := unitsOf(t, "control-plane-0")
+	stop := func() func() { _, stop := underLoad(t, target); return stop }
+	t.Run("silent", func(t *testing.T) {
+		done := stop()
+		pid := fmt.Sprint(unitsOf(t, "vault-0")["vault"])
+		ashlar(t, "exec", "vault-0", "--", "kill", "-STOP", pid)
+		defer ashlar(t, "exec", "vault-0", "--", "kill", "-CONT", pid)
+		// Longer than haproxy and the KMS plug-in take to notice.
+		time.Sleep(20 * time.Second)
+		done()
+	})
+	ashlar(t, "up")
+	t.Run("sealed", func(t *testing.T) {
+		done := stop()
+		if err := runVault(t, target, "", "operator", "seal"); !errors.Is(err, vault.ErrSealed) { // its own token it cannot revoke any more
+			t.Fatal(err)
+		}
+		if plan, code := try("-f", file, "plan"); code != 2 || !strings.Contains(plan, "sealed") {
+			t.Errorf("plan: exit %d\n%s", code, plan)
+		}
+		ashlar(t, "up")
+		done()
+	})
+	if now := unitsOf(t, "control-plane-0"); fmt.Sprint(now) != fmt.Sprint(cluster) {
+		t.Errorf("units were restarted: %v, before %v", now, cluster)
+	}
+	if out := ashlar(t, "up"); !strings.Contains(out, "nothing to change") {
+		t.Errorf("up says:\n%s", out)
+	}
+}
+
 // TestKilledUp kills `up` at random moments of its work on a cluster of its own; the next one always finishes.
 func TestKilledUp(t *testing.T) {
 	times := 3
@@ -90,7 +126,9 @@ func TestKilledUp(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), after)
 		_ = exec.CommandContext(ctx, binary, "-f", scratch, "up").Run() // killed with SIGKILL, unless it was quicker
 		cancel()
+		began := time.Now()
 		out, code := try("-f", scratch, "up")
+		t.Logf("killed after %s; the next took %s", after.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 		if code != 0 {
 			t.Fatalf("killed after %s; the next up: exit %d\n%s", after, code, out)
 		}

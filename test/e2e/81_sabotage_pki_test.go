@@ -3,11 +3,13 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/claim"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
@@ -21,6 +23,18 @@ func init() {
 			vaultSabotage(`path "sys/leases/lookup/*" { capabilities = ["list", "sudo"] }`, "policy", "write", "%-lb", "-")},
 		sabotage{"pki-vault-only", "a port shows a certificate made by hand", handIssued("1")},
 		sabotage{"pki-short-lived", "a port shows a certificate of ten years", handIssued("3650")},
+		sabotage{"pki-three-cas", "the overlay's etcd trusts the CA of Kubernetes' etcd, too", editUnit(v1alpha1.RoleEtcd, "etcd-overlay",
+			"cat "+unit.CAFile(unit.CAEtcdKubernetes)+" >> "+unit.CAFile(unit.CAEtcdOverlay), overlayAnswers)},
+		sabotage{"pki-three-cas", "a worker trusts another CA", func(t *testing.T, _ *claim.Target) {
+			t.Cleanup(func() { ashlar(t, "up") })
+			ashlar(t, "exec", "worker-0", "--", "sh", "-c", "cat "+unit.CAFile(unit.CAEtcdOverlay)+" >> "+unit.CAFile(unit.CAKubernetes))
+		}},
+		sabotage{"pki-audit", "one of the two audit devices is off", vaultSabotage("", "audit", "disable", "audit-2")},
+		sabotage{"pki-audit", "an audit device writes secrets in clear", func(t *testing.T, target *claim.Target) {
+			t.Cleanup(func() { ashlar(t, "up") })
+			editVault(t, target, "", "audit", "disable", "audit-2")
+			editVault(t, target, "", "audit", "enable", "-path=audit-2", "file", "file_path=/var/log/vault/audit-2.log", "log_raw=true")
+		}},
 	)
 }
 
@@ -34,6 +48,14 @@ func vaultSabotage(stdin string, args ...string) func(*testing.T, *claim.Target)
 
 // editVault changes Vault's layout with a root token from the unseal keys. % is the cluster's name.
 func editVault(t *testing.T, target *claim.Target, stdin string, args ...string) {
+	t.Helper()
+	if err := runVault(t, target, stdin, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// runVault is editVault for what may fail.
+func runVault(t *testing.T, target *claim.Target, stdin string, args ...string) error {
 	t.Helper()
 	c := open(t)
 	keys, err := vault.ReadKeys(filepath.Join(c.Dir, "operator", "unseal-keys.json"))
@@ -55,7 +77,7 @@ func editVault(t *testing.T, target *claim.Target, stdin string, args ...string)
 	for _, a := range args {
 		command = append(command, strings.ReplaceAll(a, "%", target.Desired.Cluster))
 	}
-	err = client.WithRoot(t.Context(), keys, func(root *vault.Client) error {
+	return client.WithRoot(t.Context(), keys, func(root *vault.Client) error {
 		var out bytes.Buffer
 		err := target.Provider.Exec(t.Context(), first.Name, provider.Exec{
 			Args: command, Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &out,
@@ -64,9 +86,6 @@ func editVault(t *testing.T, target *claim.Target, stdin string, args ...string)
 		t.Log(out.String())
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // handIssued serves a certificate that nobody but openssl made.
@@ -82,7 +101,7 @@ func handIssued(days string) func(*testing.T, *claim.Target) {
 		}()
 		t.Cleanup(func() {
 			stop()
-			<-done
+			<-done //nolint:errcheck // it was stopped
 		})
 		eventually(t, 5*time.Second, func() error {
 			conn, err := target.Provider.Dial(ctx, machine, "tcp", address)
@@ -92,4 +111,17 @@ func handIssued(days string) func(*testing.T, *claim.Target) {
 			return err
 		})
 	}
+}
+
+// overlayAnswers waits until the overlay's etcd is ready.
+func overlayAnswers(t *testing.T) {
+	t.Helper()
+	eventually(t, 30*time.Second, func() error {
+		out, code := try("-f", file, "exec", "etcd-0", "--", "bash", "-c",
+			fmt.Sprintf("exec 3<>/dev/tcp/127.0.0.1/%d", unit.EtcdClusters[2].ClientPort))
+		if code != 0 {
+			return errorString(out)
+		}
+		return nil
+	})
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -18,18 +19,32 @@ func init() {
 			"cat " + unit.CAFile(unit.CAEtcdKubernetes) + " >> " + unit.CAFile(unit.CAKubernetes))},
 		sabotage{"authn-anonymous", "anonymous requests reach every path", editAPI(
 			`sed -i '/conditions:/,$d' /etc/kubernetes/authentication.yaml`)},
+		sabotage{"authn-password", "credentials of a day", vaultSabotage("", "write", "identity/oidc/role/%", "ttl=24h", "key=%")},
+		sabotage{"authn-token", "a token file", editAPI(
+			`printf 'of-no-use-to-anybody,mallory,1\n' > /etc/kubernetes/tokens.csv; args+=(--token-auth-file=/etc/kubernetes/tokens.csv)`)},
 		sabotage{"authn-serviceaccount", "a legacy token secret", legacyToken},
 		sabotage{"authz-default", "every authenticated user may view", binding("view", "--group=system:authenticated")},
 		sabotage{"authz-default", "a role for one resource, for every ServiceAccount", binding("system:kube-dns", "--group=system:serviceaccounts")},
+		sabotage{"authz-kube-system", "its ServiceAccounts may view", binding("view", "--group=system:serviceaccounts:kube-system")},
+		sabotage{"authz-monitoring", "its ServiceAccounts may edit", binding("edit", "--group=system:serviceaccounts:monitoring")},
+		sabotage{"authz-namespace", "ServiceAccounts may view wherever they are", binding("view", "--group=system:serviceaccounts")},
+		sabotage{"authz-rbac", "CoreDNS may read Secrets", widened("ashlar:coredns", `{"apiGroups":[""],"resources":["secrets"],"verbs":["get"]}`)},
+		sabotage{"authz-rbac", "a role of Kubernetes' own may do everything", widened("system:kube-scheduler", `{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}`)},
+		sabotage{"authn-token", "a break-glass token was left behind", leftToken},
 		sabotage{"authz-node", "nodes have the role that the Node authorizer replaced", binding("system:node", "--group=system:nodes")},
 	)
 }
 
-// editAPI changes what an API server goes by, and runs it like that. The agent would write the files again before it
-// starts the unit, so it is stopped meanwhile; `up` mends what is left.
+// editAPI changes what the API servers go by.
 func editAPI(edit string) func(*testing.T, *claim.Target) {
-	const take = `
-pid=$(sed 's/.*"pid":\([0-9]*\).*/\1/' /run/ashlar/units/kube-apiserver.json)
+	return editUnit(v1alpha1.RoleControlPlane, "kube-apiserver", edit, apiAnswers)
+}
+
+// editUnit changes what a unit goes by on all machines of a role, and runs it like that. The agent would write the files
+// again before it starts the unit, so it is stopped meanwhile; `up` mends what is left.
+func editUnit(role v1alpha1.Role, unit, edit string, answers func(*testing.T)) func(*testing.T, *claim.Target) {
+	take := `
+pid=$(sed 's/.*"pid":\([0-9]*\).*/\1/' /run/ashlar/units/` + unit + `.json)
 agent=$(cut -d ' ' -f 4 /proc/$pid/stat)
 mapfile -d '' args < /proc/$pid/cmdline
 kill -STOP $agent
@@ -43,20 +58,20 @@ echo $! $agent > /run/ashlar/sabotage
 	const giveBack = `read pid agent < /run/ashlar/sabotage; kill -9 -- -$pid; kill -CONT $agent`
 	return func(t *testing.T, target *claim.Target) {
 		t.Cleanup(func() {
-			controlPlane(t, target, giveBack)
+			onRole(t, target, role, giveBack)
 			ashlar(t, "up")
-			apiAnswers(t)
+			answers(t)
 		})
-		controlPlane(t, target, "set -e"+take+edit+run)
-		apiAnswers(t)
+		onRole(t, target, role, "set -e"+take+edit+run)
+		answers(t)
 	}
 }
 
-// controlPlane runs a script on the control plane.
-func controlPlane(t *testing.T, target *claim.Target, script string) {
+// onRole runs a script on every machine of a role.
+func onRole(t *testing.T, target *claim.Target, role v1alpha1.Role, script string) {
 	t.Helper()
 	for _, m := range target.Machines {
-		if m.Role != v1alpha1.RoleControlPlane {
+		if m.Role != role {
 			continue
 		}
 		var out bytes.Buffer
@@ -118,4 +133,23 @@ func legacyToken(t *testing.T, _ *claim.Target) {
 		}
 		return nil
 	})
+}
+
+// widened adds a rule to a ClusterRole.
+func widened(role, rule string) func(*testing.T, *claim.Target) {
+	return func(t *testing.T, _ *claim.Target) {
+		before := kubectl(t, "get", "clusterrole", role, "-o", "jsonpath={.rules}")
+		t.Cleanup(func() {
+			kubectl(t, "patch", "clusterrole", role, "--type=merge", "-p", `{"rules":`+before+`}`)
+			ashlar(t, "up")
+		})
+		kubectl(t, "patch", "clusterrole", role, "--type=json", "-p", `[{"op":"add","path":"/rules/-","value":`+rule+`}]`)
+	}
+}
+
+// leftToken leaves the hash of a token on a control-plane machine, as a killed break-glass would.
+func leftToken(t *testing.T, target *claim.Target) {
+	t.Cleanup(func() { onRole(t, target, v1alpha1.RoleControlPlane, "rm "+unit.BreakGlassFile) })
+	onRole(t, target, v1alpha1.RoleControlPlane, fmt.Sprintf(`printf '[{"sha256":"%064d","expires":"%s","reason":"left behind"}]' > %s`,
+		1, time.Now().Add(time.Hour).UTC().Format(time.RFC3339), unit.BreakGlassFile))
 }

@@ -152,7 +152,7 @@ func TestStartRepairs(t *testing.T) {
 				t.Errorf("%+v, want %+v", again, m)
 			}
 			address := listen(t, p, m, 80)
-			if said, err, _ := dial(t, p, m.Name, address); err != nil || said != m.Address.String() {
+			if said, _, err := dial(t, p, m.Name, address); err != nil || said != m.Address.String() {
 				t.Errorf("connection to itself: %q, %v", said, err)
 			}
 		})

@@ -135,19 +135,19 @@ func listen(t *testing.T, p *Provider, machine provider.Machine, port int) strin
 }
 
 // dial connects; it returns what the server said, or the error, and how long that took.
-func dial(t *testing.T, p *Provider, vantage, address string) (string, error, time.Duration) {
+func dial(t *testing.T, p *Provider, vantage, address string) (string, time.Duration, error) {
 	t.Helper()
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	conn, err := p.Dial(ctx, vantage, "tcp", address)
 	if err != nil {
-		return "", err, time.Since(start)
+		return "", time.Since(start), err
 	}
 	defer func() { _ = conn.Close() }()
 	b := make([]byte, 64)
 	n, _ := conn.Read(b)
-	return string(b[:n]), nil, time.Since(start)
+	return string(b[:n]), time.Since(start), nil
 }
 
 // traces is all that a cluster could leave behind on the host.

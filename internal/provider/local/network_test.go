@@ -59,7 +59,7 @@ func TestRules(t *testing.T) {
 	} {
 		// More often than the kernel's limit of ICMP messages would let us know.
 		for range 10 {
-			said, err, took := dial(t, p, c.from, c.to)
+			said, took, err := dial(t, p, c.from, c.to)
 			if said != c.said || (err == nil) != (c.said != "") {
 				t.Errorf("%s: from %s to %s: heard %q, want %q: %v", c.name, c.from, c.to, said, c.said, err)
 			}
@@ -69,7 +69,7 @@ func TestRules(t *testing.T) {
 		}
 	}
 	for _, to := range []string{api, kubelet, operator + ":6443", internetEdge.Addr().String() + ":6443"} {
-		if said, err, _ := dial(t, p, provider.FromInternet, to); err == nil {
+		if said, _, err := dial(t, p, provider.FromInternet, to); err == nil {
 			t.Errorf("the internet reached %s, which said %q", to, said)
 		} else if !os.IsTimeout(err) && !strings.Contains(err.Error(), "timeout") {
 			t.Errorf("the internet is told about %s: %v", to, err)
@@ -88,10 +88,10 @@ func TestForgedAddress(t *testing.T) {
 	api := listen(t, p, lb, 6443)
 	output(t, p, worker.Name, "ip address add 10.42.7.99/32 dev lo") // ip is there, and this does no harm
 	output(t, p, cp.Name, "ip address add "+worker.Address.String()+"/32 dev lo; ip route replace default via 169.254.1.1 dev eth0 onlink src "+worker.Address.String())
-	if said, err, _ := dial(t, p, cp.Name, api); err == nil {
+	if said, _, err := dial(t, p, cp.Name, api); err == nil {
 		t.Errorf("a control-plane machine reached the load balancer as a worker: %q", said)
 	}
-	if said, err, _ := dial(t, p, worker.Name, api); err != nil || said != worker.Address.String() {
+	if said, _, err := dial(t, p, worker.Name, api); err != nil || said != worker.Address.String() {
 		t.Errorf("the worker itself: %q, %v", said, err)
 	}
 }
@@ -103,17 +103,17 @@ func TestTwoClustersWithTheSameNetwork(t *testing.T) {
 		t.Fatalf("addresses %s and %s", here[0].Address, there[0].Address)
 	}
 	address := listen(t, a, here[0], 80)
-	if _, err, _ := dial(t, a, provider.FromOperator, address); err != nil {
+	if _, _, err := dial(t, a, provider.FromOperator, address); err != nil {
 		t.Error(err)
 	}
 	listen(t, b, there[0], 80)
-	if _, err, _ := dial(t, b, provider.FromOperator, address); err == nil {
+	if _, _, err := dial(t, b, provider.FromOperator, address); err == nil {
 		t.Error("one cluster's rules serve the other")
 	}
 	if err := b.Destroy(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err, _ := dial(t, a, provider.FromOperator, address); err != nil {
+	if _, _, err := dial(t, a, provider.FromOperator, address); err != nil {
 		t.Errorf("destroying one cluster hurt the other: %v", err)
 	}
 	if output(t, a, "worker-0", "cat /sys/fs/cgroup/*/cgroup.procs /sys/fs/cgroup/cgroup.procs 2>/dev/null | head -n 1") == "" {
@@ -191,7 +191,7 @@ func TestNetworkDrift(t *testing.T) {
 		if drift := check(); len(drift) > 0 {
 			t.Errorf("%s: after the repair: %v", c.name, drift)
 		}
-		if said, err, _ := dial(t, p, worker.Name, api); err != nil || said != worker.Address.String() {
+		if said, _, err := dial(t, p, worker.Name, api); err != nil || said != worker.Address.String() {
 			t.Errorf("%s: after the repair: %q, %v", c.name, said, err)
 		}
 	}
@@ -221,7 +221,7 @@ func lookPath(name string) string {
 func TestPreflight(t *testing.T) {
 	p := testProvider(t)
 	before := traces(t, p)
-	if problems := p.Preflight(t.Context()); len(problems) > 0 {
+	if problems := p.Preflight(t.Context(), nil); len(problems) > 0 {
 		t.Errorf("this host is fit, but: %v", problems)
 	}
 	if diff := cmp.Diff(before, traces(t, p)); diff != "" {
@@ -239,7 +239,7 @@ func TestPreflight(t *testing.T) {
 	}
 	t.Setenv("PATH", "/nowhere")
 	var all []string
-	for _, problem := range moved.Preflight(t.Context()) {
+	for _, problem := range moved.Preflight(t.Context(), nil) {
 		all = append(all, problem.Error())
 	}
 	said := strings.Join(all, "\n")

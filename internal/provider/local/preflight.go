@@ -12,6 +12,9 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/provider"
 )
 
 // minFree is what a small cluster writes in its first hours: images of each worker, logs, etcd. In bytes.
@@ -23,11 +26,11 @@ var tools = map[string]string{
 }
 
 // Preflight implements provider.Provider. What the kernel can do is found out by doing it, where it leaves nothing.
-func (p *Provider) Preflight(ctx context.Context) []error {
+func (p *Provider) Preflight(ctx context.Context, machines []v1alpha1.Machine) []error {
 	if os.Geteuid() != 0 {
 		return []error{errors.New("machines on this host are made by root: run ashlar with sudo")}
 	}
-	problems := slices.Concat(missingTools(), p.incompleteBundle(), p.otherNetwork(), lackOfSpace(p.Dir))
+	problems := slices.Concat(missingTools(), p.incompleteBundle(), p.otherNetwork(), lackOfSpace(p.Dir), p.lackOfInotify(machines))
 	if target, err := os.Readlink("/bin"); err != nil || !strings.HasSuffix(target, "usr/bin") {
 		problems = append(problems, errors.New("/bin is no link into /usr: machines share the host's merged /usr, as of Debian 12 or Ubuntu 20.04"))
 	}
@@ -88,6 +91,29 @@ func lackOfSpace(dir string) []error {
 	}
 	if free := s.Bavail * uint64(s.Bsize); free < minFree {
 		return []error{fmt.Errorf("%s has %d MiB free, machines need %d MiB", dir, free>>20, uint64(minFree)>>20)}
+	}
+	return nil
+}
+
+// inotifyEach is how many inotify instances a machine takes: programs that watch files have one or more each, and the
+// kernel gives a user few (128 by default).
+const inotifyEach = 6
+
+// lackOfInotify tries to have as many inotify instances as the machines that do not run yet will want.
+func (p *Provider) lackOfInotify(machines []v1alpha1.Machine) []error {
+	wanted := 0
+	for _, m := range machines {
+		if p.state(m.Name) != provider.Running {
+			wanted += inotifyEach
+		}
+	}
+	for range wanted {
+		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+		if err != nil {
+			return []error{fmt.Errorf("the machines need %d more inotify instances than this host's root may have: "+
+				"sysctl -w fs.inotify.max_user_instances=1024: %w", wanted, err)}
+		}
+		defer unix.Close(fd)
 	}
 	return nil
 }

@@ -146,7 +146,7 @@ func (p *Provider) record(name string) (record, error) {
 		return r, fmt.Errorf("machine %s: %w", name, err)
 	}
 	if err := json.Unmarshal(b, &r); err != nil || r.Name != name || !r.Address.IsValid() {
-		return r, fmt.Errorf("machine %s: %s is damaged: delete the machine, then make it again (%v)", name, path, err)
+		return r, fmt.Errorf("machine %s: %s is damaged: delete the machine, then make it again: %w", name, path, err)
 	}
 	return r, nil
 }

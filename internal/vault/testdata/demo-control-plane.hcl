@@ -112,6 +112,15 @@ path "demo/pki/kubernetes/sign/calico-kube-controllers" {
   }
 }
 
+path "demo/pki/kubernetes/sign/baseline-controller" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "common_name" = []
+    "csr" = []
+    "exclude_cn_from_sans" = [true]
+  }
+}
+
 path "demo/pki/front-proxy/sign/front-proxy-client" {
   capabilities = ["update"]
   allowed_parameters = {

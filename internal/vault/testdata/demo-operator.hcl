@@ -42,6 +42,23 @@ path "demo/secrets/metadata/service-account" {
   capabilities = ["read"]
 }
 
+# withdraw a certificate, named by its serial number
+path "demo/pki/+/revoke" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "serial_number" = []
+  }
+}
+
+# `ashlar verify` logs in, and is locked out, as somebody in no group
+path "auth/demo/users/users/ashlar-verify" {
+  capabilities = ["create", "update", "delete"]
+}
+
+path "sys/locked-users/+/unlock/ashlar-verify" {
+  capabilities = ["update"]
+}
+
 path "demo/pki/kubernetes/sign/admin" {
   capabilities = ["update"]
   allowed_parameters = {
@@ -117,6 +134,42 @@ path "auth/demo/approle/role/+" {
 }
 
 path "auth/demo/approle/role/+/role-id" {
+  capabilities = ["read"]
+}
+
+path "auth/demo/robots/role" {
+  capabilities = ["list"]
+}
+
+path "auth/demo/robots/role/+" {
+  capabilities = ["read"]
+}
+
+path "auth/demo/robots/role/+/role-id" {
+  capabilities = ["read"]
+}
+
+path "auth/demo/provider/config" {
+  capabilities = ["read"]
+}
+
+path "auth/demo/provider/role" {
+  capabilities = ["list"]
+}
+
+path "auth/demo/provider/role/+" {
+  capabilities = ["read"]
+}
+
+path "identity/oidc/config" {
+  capabilities = ["read"]
+}
+
+path "identity/oidc/key/demo" {
+  capabilities = ["read"]
+}
+
+path "identity/oidc/role/demo" {
   capabilities = ["read"]
 }
 

@@ -1,0 +1,235 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+// LeaseName is the lease of whoever of the controllers works; the others wait.
+const LeaseName = "ashlar-baseline-controller"
+
+const (
+	// look is how often the declared access is read again: `up` waits for it to take effect.
+	look = time.Second
+	// retryFirst and retryLast bound how soon a change that failed is tried again.
+	retryFirst = 100 * time.Millisecond
+	retryLast  = 5 * time.Second
+)
+
+// Options configure the controller.
+type Options struct {
+	Config *rest.Config
+	// Identity tells the controllers of several machines apart.
+	Identity string
+	// Access reads what is declared.
+	Access func() (unit.Access, error)
+	Log    *slog.Logger
+}
+
+// Run works whenever it leads, until ctx ends.
+func Run(ctx context.Context, o Options) error {
+	client, err := kubernetes.NewForConfig(o.Config)
+	if err != nil {
+		return err
+	}
+	lock := &resourcelock.LeaseLock{LeaseMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: LeaseName},
+		Client: client.CoordinationV1(), LockConfig: resourcelock.ResourceLockConfig{Identity: o.Identity}}
+	var failed error
+	leaderelection.RunOrDie(ctx, leaderelection.LeaderElectionConfig{
+		Lock: lock, LeaseDuration: 8 * time.Second, RenewDeadline: 5 * time.Second, RetryPeriod: time.Second, ReleaseOnCancel: true,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(ctx context.Context) { failed = lead(ctx, client, o) },
+			OnStoppedLeading: func() {},
+		},
+	})
+	if ctx.Err() != nil {
+		return nil
+	}
+	// Its supervisor starts it again, with nothing in memory of what it last saw.
+	return errors.Join(errors.New("another leads now"), failed)
+}
+
+// lead converges the cluster, each time that something it looks at has changed.
+func lead(ctx context.Context, client kubernetes.Interface, o Options) error {
+	changed := make(chan struct{}, 1)
+	w, err := watch(ctx, client, changed)
+	if err != nil {
+		return err
+	}
+	declared, err := o.Access()
+	if err != nil {
+		return err
+	}
+	var seen string
+	for retry := retryFirst; ; {
+		snapshot, err := w.snapshot()
+		if err != nil {
+			return err
+		}
+		wait := look
+		if err := converge(ctx, client, Plan(declared, snapshot), o.Log); err != nil {
+			if err.Error() != seen {
+				seen = err.Error()
+				o.Log.Error("converge", "error", err)
+			}
+			wait, retry = retry, min(2*retry, retryLast)
+		} else {
+			retry, seen = retryFirst, ""
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+		if now, err := o.Access(); err == nil {
+			declared = now
+		} else {
+			o.Log.Error("read what is declared", "error", err)
+		}
+	}
+}
+
+// watched is what the controller knows of the cluster, kept up to date by watches.
+type watched struct {
+	informers.SharedInformerFactory
+}
+
+func watch(ctx context.Context, client kubernetes.Interface, changed chan<- struct{}) (watched, error) {
+	w := watched{informers.NewSharedInformerFactory(client, 0)}
+	notify := func() {
+		select {
+		case changed <- struct{}{}:
+		default: // there is a notice already
+		}
+	}
+	for _, i := range []cache.SharedIndexInformer{w.Core().V1().Namespaces().Informer(), w.Core().V1().ServiceAccounts().Informer(),
+		w.Rbac().V1().RoleBindings().Informer(), w.Rbac().V1().ClusterRoleBindings().Informer()} {
+		if _, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: func(any) { notify() },
+			UpdateFunc: func(any, any) { notify() }, DeleteFunc: func(any) { notify() }}); err != nil {
+			return w, err
+		}
+	}
+	w.Start(ctx.Done())
+	for kind, ok := range w.WaitForCacheSync(ctx.Done()) {
+		if !ok {
+			return w, fmt.Errorf("could not read each %v", kind)
+		}
+	}
+	return w, nil
+}
+
+func (w watched) snapshot() (s Snapshot, err error) {
+	all := labels.Everything()
+	var errs [4]error
+	s.Namespaces, errs[0] = w.Core().V1().Namespaces().Lister().List(all)
+	s.ServiceAccounts, errs[1] = w.Core().V1().ServiceAccounts().Lister().List(all)
+	s.RoleBindings, errs[2] = w.Rbac().V1().RoleBindings().Lister().List(all)
+	s.ClusterRoleBindings, errs[3] = w.Rbac().V1().ClusterRoleBindings().Lister().List(all)
+	return s, errors.Join(errs[:]...)
+}
+
+// converge makes the changes. What the watches have not shown yet is no failure: it is looked at again once they have.
+func converge(ctx context.Context, client kubernetes.Interface, changes []Change, log *slog.Logger) error {
+	var errs []error
+	for _, c := range changes {
+		err := c.make(ctx, client)
+		switch {
+		case err == nil:
+			log.Info(string(c.Verb), "object", c.Name(), "because", c.Why)
+		case apierrors.IsNotFound(err), apierrors.IsAlreadyExists(err), apierrors.IsConflict(err):
+		default:
+			errs = append(errs, fmt.Errorf("%s %s: %w", c.Verb, c.Name(), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c Change) make(ctx context.Context, client kubernetes.Interface) error {
+	if c.Verb == Replace {
+		o := c.Object
+		if err := (Change{Delete, o, c.Why}).make(ctx, client); err != nil {
+			return err
+		}
+		o.SetResourceVersion("")
+		return Change{Create, o, c.Why}.make(ctx, client)
+	}
+	name := c.Object.GetName()
+	switch o := c.Object.(type) {
+	case *corev1.ServiceAccount:
+		_, err := client.CoreV1().ServiceAccounts(o.Namespace).Patch(ctx, name, types.MergePatchType,
+			[]byte(`{"automountServiceAccountToken":false}`), metav1.PatchOptions{})
+		return err
+	case *rbacv1.RoleBinding:
+		return change(ctx, client.RbacV1().RoleBindings(o.Namespace), c.Verb, o)
+	case *rbacv1.ClusterRoleBinding:
+		return change(ctx, client.RbacV1().ClusterRoleBindings(), c.Verb, o)
+	}
+	return fmt.Errorf("%T is no object of the controller's", c.Object)
+}
+
+type writer[T metav1.Object] interface {
+	Create(context.Context, T, metav1.CreateOptions) (T, error)
+	Update(context.Context, T, metav1.UpdateOptions) (T, error)
+	Delete(context.Context, string, metav1.DeleteOptions) error
+}
+
+func change[T metav1.Object](ctx context.Context, to writer[T], v Verb, o T) (err error) {
+	switch v {
+	case Create:
+		_, err = to.Create(ctx, o, metav1.CreateOptions{})
+	case Update:
+		_, err = to.Update(ctx, o, metav1.UpdateOptions{})
+	case Delete:
+		err = to.Delete(ctx, o.GetName(), metav1.DeleteOptions{})
+	}
+	return err
+}
+
+// Observe says what differs in a live cluster, by one look.
+func Observe(ctx context.Context, config *rest.Config, a unit.Access) ([]Change, error) {
+	config = rest.CopyConfig(config)
+	config.QPS = -1
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	all := metav1.ListOptions{}
+	namespaces, err1 := client.CoreV1().Namespaces().List(ctx, all)
+	accounts, err2 := client.CoreV1().ServiceAccounts("").List(ctx, all)
+	bindings, err3 := client.RbacV1().RoleBindings("").List(ctx, all)
+	clusterBindings, err4 := client.RbacV1().ClusterRoleBindings().List(ctx, all)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return nil, fmt.Errorf("look at each namespace: %w", err)
+	}
+	return Plan(a, Snapshot{pointers(namespaces.Items), pointers(accounts.Items), pointers(bindings.Items), pointers(clusterBindings.Items)}), nil
+}
+
+func pointers[T any](of []T) []*T {
+	out := make([]*T, len(of))
+	for i := range of {
+		out[i] = &of[i]
+	}
+	return out
+}
