@@ -127,6 +127,8 @@ func mounts(in Input) []Object {
 		{KindAuth, "sys/auth/" + AuthPath(in.Cluster), Fields{
 			"type": "approle", "description": "machines and the operator",
 			"default_lease_ttl": int64(0), "max_lease_ttl": seconds(max(in.LeafTTL, operatorTokenTTL)),
+			// Names are known and secrets cannot be guessed: whoever fails on purpose would only lock others out.
+			lockoutDisabled: true,
 		}},
 	}
 	for _, ca := range unit.CAs {

@@ -42,6 +42,7 @@ func robots(in Input) []Object {
 	out := []Object{{KindAuth, "sys/auth/" + RobotsPath(c), Fields{
 		// Vault would cut the life of a secret to that of the mount's leases. Tokens have the role's.
 		"type": "approle", "description": "robots", "default_lease_ttl": int64(0), "max_lease_ttl": seconds(max(RobotSecretTTL, in.AdminTTL)),
+		lockoutDisabled: true, // as for machines
 	}}}
 	for _, r := range in.Robots {
 		out = append(out,
