@@ -24,14 +24,11 @@ const (
 	logDir    = "/var/log/ashlar"
 	recordDir = "/run/ashlar/units"
 
-	// interval is how often the agent asks Vault for news; `up` does not wait for it where it can reach the
-	// machine's disk, which the agent watches.
+	// interval is how often the agent looks at what it has.
 	interval = 10 * time.Second
 	// retryFirst and retryLast bound how soon something that failed is tried again.
 	retryFirst = 100 * time.Millisecond
 	retryLast  = interval
-	// heartbeat is how old a status may become when nothing changes.
-	heartbeat = 30 * time.Second
 	// settle gathers changes of units into one status.
 	settle = 100 * time.Millisecond
 )
@@ -45,8 +42,9 @@ type Agent struct {
 	// booted is when the machine did.
 	booted time.Time
 
-	session  *session // nil until logged in
-	revision string   // of the boot document that was last acted on
+	session  *session  // nil until logged in
+	asked    time.Time // when Vault was last asked for news; zero: it is now
+	revision string    // of the boot document that was last acted on
 	problems []string
 	reported Status
 	reportAt time.Time
@@ -86,6 +84,7 @@ func (a *Agent) loop(ctx context.Context, files <-chan fsnotify.Event) error {
 				if e.Name != unit.BootFile && e.Name != unit.InitTokenFile {
 					continue // its own certificates, half-written files
 				}
+				a.asked = time.Time{} // `up` need not wait where it can reach the machine's disk
 				break pause
 			case <-change:
 				change = nil
@@ -185,20 +184,36 @@ func (a *Agent) withVault(ctx context.Context) {
 		a.problem("log in to Vault", err)
 		return
 	}
-	k, err := a.session.desired(ctx)
-	switch {
-	case err != nil:
-		a.problem("read this machine's desired state from Vault", err)
-	case k.Version != a.kept.Version:
-		if err := k.save(); err != nil {
-			a.problem("keep the desired state", err)
-		}
-		a.kept = k
-		a.applyUnits(ctx)
+	if ask, _ := a.pace(); time.Since(a.asked) >= ask {
+		a.ask(ctx)
 	}
 	if a.desired().Complete() {
 		a.credentials(ctx)
 	}
+}
+
+// pace is that of this machine's cluster.
+func (a *Agent) pace() (ask, beat time.Duration) {
+	d := a.desired()
+	return Pace(len(d.Machines), d.LeafTTL)
+}
+
+// ask reads the desired document, if it is not the one that is kept.
+func (a *Agent) ask(ctx context.Context) {
+	k, err := a.session.desired(ctx, a.kept)
+	if err != nil {
+		a.problem("read this machine's desired state from Vault", err)
+		return
+	}
+	a.asked = time.Now()
+	if k.Version == a.kept.Version {
+		return
+	}
+	if err := k.save(); err != nil {
+		a.problem("keep the desired state", err)
+	}
+	a.kept = k
+	a.applyUnits(ctx)
 }
 
 // credentials gets what certificates and secrets are missing or due.
@@ -255,7 +270,7 @@ func (a *Agent) report(ctx context.Context) {
 			s.Certificates = append(s.Certificates, describe(p, c))
 		}
 	}
-	if reflect.DeepEqual(s, a.reported) && time.Since(a.reportAt) < heartbeat {
+	if _, beat := a.pace(); reflect.DeepEqual(s, a.reported) && time.Since(a.reportAt) < beat {
 		return
 	}
 	stamped := s

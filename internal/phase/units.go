@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/ui"
 	"ashlar.dev/ashlar/internal/unit"
@@ -51,8 +52,8 @@ func unready(e enrolled, now time.Time) []Drift {
 	if e.machine.State != provider.Running {
 		return []Drift{{Object: name, Cause: "the machine is powered off", Action: "wait for its units after power on"}}
 	}
-	if now.Sub(e.status.Seen) > 2*time.Minute {
-		return []Drift{{Object: name, Cause: "its agent has not reported for two minutes", Action: "wait for it"}}
+	if silence := agent.Silence(len(e.want.Machines), e.want.LeafTTL); now.Sub(e.status.Seen) > silence {
+		return []Drift{{Object: name, Cause: fmt.Sprintf("its agent has not reported for %s", silence), Action: "wait for it"}}
 	}
 	if e.status.Desired < e.version || e.status.Revision != e.boot.Revision {
 		return []Drift{{Object: name, Cause: "it has not taken over its newest desired state", Action: "wait for it"}}

@@ -28,6 +28,18 @@ func (c *Client) ReadDocument(ctx context.Context, machine, name string, out any
 	return version, nil
 }
 
+// DocumentVersion is the newest version of a machine's document; 0 if there is none.
+func (c *Client) DocumentVersion(ctx context.Context, machine, name string) (int, error) {
+	var out struct {
+		Version int `json:"current_version"`
+	}
+	err := c.get(ctx, documentMetadataPath(c.cluster, machine, name), &out)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return 0, fmt.Errorf("ask for the version of %s of %s: %w", name, machine, err)
+	}
+	return out.Version, nil
+}
+
 // WriteDocument replaces version of a machine's document (0: there must be none yet) and returns the new version.
 // If somebody was faster, the error is ErrConflict.
 func (c *Client) WriteDocument(ctx context.Context, machine, name string, version int, document any) (int, error) {

@@ -81,6 +81,11 @@ func DocumentPath(cluster, machine, document string) string {
 	return cluster + "/machines/data/" + machine + "/" + document
 }
 
+// documentMetadataPath tells of a machine's document which versions there are.
+func documentMetadataPath(cluster, machine, document string) string {
+	return cluster + "/machines/metadata/" + machine + "/" + document
+}
+
 // SecretPath is a secret document.
 func SecretPath(cluster, document string) string { return cluster + "/secrets/data/" + document }
 

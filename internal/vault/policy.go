@@ -48,6 +48,7 @@ func machineRules(in Input, role v1alpha1.Role) []rule {
 	rules := selfRules()
 	rules = append(rules,
 		allow(DocumentPath(in.Cluster, entityMachine, Desired), "read"),
+		allow(documentMetadataPath(in.Cluster, entityMachine, Desired), "read").because("whether there is a newer one"),
 		allow(DocumentPath(in.Cluster, entityMachine, Status), "create read update"),
 	)
 	if role == v1alpha1.RoleControlPlane {
