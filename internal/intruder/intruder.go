@@ -92,14 +92,15 @@ func pick(held []string, which int) string {
 
 // judge says what in an answer is not the machine's own.
 func (i *Intruder) judge(answer []byte) string {
+	texts := stringsIn(answer)
 	for _, m := range i.Others {
 		for _, mark := range []string{`"self":"` + m.Name + `"`, `"machine":"` + m.Name + `"`} {
-			if strings.Contains(string(answer), mark) {
+			if strings.Contains(string(answer), mark) || slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(s, mark) }) {
 				return "a document of " + m.Name
 			}
 		}
 	}
-	for _, text := range stringsIn(answer) {
+	for _, text := range texts {
 		for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
 			if block.Type != "CERTIFICATE" && block.Type != "CERTIFICATE REQUEST" && block.Type != "PUBLIC KEY" {
 				return "a " + block.Type

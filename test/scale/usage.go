@@ -71,7 +71,7 @@ func (s server) look(ctx context.Context) (usage, error) {
 	if err != nil {
 		return u, err
 	}
-	free, err := s.metric(ctx, `vault_raft_storage_bolt_freelist_free_pages\{database="fsm"\}`)
+	free, err := s.metric(ctx, `vault_raft_storage_bolt_freelist_free_pages\{[^}]*database="fsm"[^}]*\}`)
 	if err != nil {
 		return u, err
 	}
