@@ -18,6 +18,7 @@ import (
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/vault"
 )
 
 const (
@@ -113,6 +114,9 @@ func (a *Agent) reconcile(ctx context.Context) time.Duration {
 		a.problem("read the kept desired state", err)
 	}
 	a.applyUnits(ctx)
+	if len(a.boot.Hold) > 0 {
+		a.problems = append(a.problems, "units are held back until `ashlar restore` has come to its end: "+strings.Join(a.boot.Hold, ", "))
+	}
 	if a.boot.VaultCA != "" {
 		a.withVault(ctx)
 	}
@@ -170,9 +174,13 @@ func (a *Agent) applyUnits(ctx context.Context) {
 	} else if !d.Complete() {
 		units = slices.DeleteFunc(units, func(u unit.Unit) bool { return len(u.Certificates) > 0 || needsCA(u) })
 	}
+	units = slices.DeleteFunc(units, func(u unit.Unit) bool { return slices.Contains(a.boot.Hold, u.Name) })
 	repair := a.revision != "" && a.revision != a.boot.Revision
 	a.revision = a.boot.Revision
 	a.sup.apply(ctx, units, repair)
+	if err := writeFile(unit.AppliedFile, []byte(a.revision), 0o600); err != nil {
+		a.problem("note what units run by", err)
+	}
 }
 
 func needsCA(u unit.Unit) bool {
@@ -187,6 +195,11 @@ func (a *Agent) withVault(ctx context.Context) {
 	}
 	k, err := a.session.desired(ctx)
 	switch {
+	case errors.Is(err, vault.ErrDenied):
+		// Whoever may log in may read this: Vault does not know the token. One that was restored has never heard of newer ones.
+		a.session = nil
+		a.problem("read this machine's desired state from Vault", err)
+		return
 	case err != nil:
 		a.problem("read this machine's desired state from Vault", err)
 	case k.Version != a.kept.Version:
@@ -225,6 +238,7 @@ func (a *Agent) credentials(ctx context.Context) {
 // login has a session with a live token, by the kept token or else by an init token.
 func (a *Agent) login(ctx context.Context) error {
 	if a.session != nil && a.session.boot.VaultCA == a.boot.VaultCA && sameVaults(a.session.boot, a.boot) {
+		a.session.boot = a.boot
 		if err := a.session.keepAlive(ctx); err == nil {
 			return nil
 		} else if !errors.Is(err, errTokenGone) {

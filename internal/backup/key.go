@@ -11,6 +11,9 @@ import (
 	"filippo.io/age"
 )
 
+// Recipient is who can open a backup.
+type Recipient = age.Recipient
+
 // Identities reads a file of age identities, the keys that open backups. One that others may read is refused.
 func Identities(path string) ([]age.Identity, error) {
 	info, err := os.Stat(path)

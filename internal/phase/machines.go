@@ -22,6 +22,9 @@ import (
 // preflight refuses what cannot work, all at once, before anything is touched.
 func preflight(ctx context.Context, c *Cluster) ([]Drift, error) {
 	var problems []error
+	if err := c.unfinishedRestore(); err != nil {
+		return nil, err
+	}
 	if want, have := c.Spec.Spec.KubernetesVersion, c.Bundle.Versions()["kubernetes"]; want != have {
 		problems = append(problems, InputError{fmt.Errorf("spec.kubernetesVersion: the bundle has Kubernetes %s, not %s", have, want)})
 	}
@@ -125,7 +128,13 @@ func applyMachines(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) e
 			continue
 		}
 		g.Go(func() error {
-			boot, err := c.bootFile(agent.Boot{Desired: c.desiredFor(m.Name, machines, nil), VaultCA: c.vaultCA()})
+			b, err := c.knownBoot(ctx, m)
+			if err != nil {
+				return err
+			}
+			b.Desired, b.VaultCA = c.desiredFor(m.Name, machines, nil), c.vaultCA()
+			c.restoring.mark(&b, m.Role)
+			boot, err := c.bootFile(b)
 			if err != nil {
 				return err
 			}

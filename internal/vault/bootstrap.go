@@ -74,6 +74,18 @@ func (c *Client) initialise(ctx context.Context, path string) (Keys, string, err
 	if err := (Keys{Intended: true}).write(path); err != nil {
 		return Keys{}, "", err
 	}
+	keys, root, err := c.InitialiseToReplace(ctx)
+	if err != nil {
+		return Keys{}, "", err
+	}
+	if err := keys.write(path); err != nil {
+		return Keys{}, "", fmt.Errorf("vault is initialised, but: %w; %w", err, ErrNeverRecorded)
+	}
+	return keys, root, nil
+}
+
+// InitialiseToReplace initialises Vault with keys that nobody records: all that it holds is about to be replaced by a snapshot.
+func (c *Client) InitialiseToReplace(ctx context.Context) (Keys, string, error) {
 	var out struct {
 		Keys []string `json:"keys_base64"`
 		Root string   `json:"root_token"`
@@ -83,11 +95,7 @@ func (c *Client) initialise(ctx context.Context, path string) (Keys, string, err
 	if err != nil {
 		return Keys{}, "", fmt.Errorf("initialise vault: %w", err)
 	}
-	keys := Keys{Shares: out.Keys, Threshold: 1}
-	if err := keys.write(path); err != nil {
-		return Keys{}, "", fmt.Errorf("vault is initialised, but: %w; %w", err, ErrNeverRecorded)
-	}
-	return keys, out.Root, nil
+	return Keys{Shares: out.Keys, Threshold: 1}, out.Root, nil
 }
 
 // Unseal opens a server, and returns once it is open; nothing happens if it is. One that has just joined others opens
