@@ -19,6 +19,8 @@ type Boot struct {
 	VaultCA string `json:"vaultCA,omitempty"`
 	// Revision is raised to have the machine look at its units again, and repair what was edited by hand.
 	Revision string `json:"revision,omitempty"`
+	// Rejoin: the machine was made anew in the place of one that is lost. Its members join others that go on, and never begin.
+	Rejoin bool `json:"rejoin,omitempty"`
 	// Hold names units that must not run: what they keep is about to be replaced.
 	Hold []string `json:"hold,omitempty"`
 	// RenewBefore is since when certificates are good: those from before were signed by a Vault that is lost.

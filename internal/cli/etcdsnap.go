@@ -36,7 +36,7 @@ func etcdSnapshotCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			client, err := ownMember(cmd.Context(), c, boot.Desired.Self)
+			client, err := membersOf(cmd.Context(), c, []string{fmt.Sprintf("https://%s:%d", boot.Desired.Self, c.ClientPort)})
 			if err != nil {
 				return err
 			}
@@ -46,8 +46,8 @@ func etcdSnapshotCommand() *cobra.Command {
 	}
 }
 
-// ownMember connects to this machine's member of an etcd cluster, and to no other.
-func ownMember(ctx context.Context, c unit.EtcdCluster, self string) (*clientv3.Client, error) {
+// membersOf connects an etcd machine to members of an etcd cluster.
+func membersOf(ctx context.Context, c unit.EtcdCluster, endpoints []string) (*clientv3.Client, error) {
 	name := "server"
 	if c.CA == unit.CAEtcdOverlay {
 		name = "root" // who may read all of it
@@ -60,7 +60,7 @@ func ownMember(ctx context.Context, c unit.EtcdCluster, self string) (*clientv3.
 	if err != nil {
 		return nil, err
 	}
-	return clientv3.New(clientv3.Config{Context: ctx, Endpoints: []string{fmt.Sprintf("https://%s:%d", self, c.ClientPort)}, TLS: tls, Logger: zap.NewNop()})
+	return clientv3.New(clientv3.Config{Context: ctx, Endpoints: endpoints, TLS: tls, Logger: zap.NewNop()})
 }
 
 func etcdRestoreCommand() *cobra.Command {

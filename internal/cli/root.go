@@ -110,7 +110,7 @@ kubectl and exec exit with the code of what they run.`,
 	cmd.AddCommand(
 		initCommand(r), planCommand(r), upCommand(r), statusCommand(r), verifyCommand(r), downCommand(r), backupCommand(r), restoreCommand(r),
 		kubeconfigCommand(r), kubectlCommand(r), execCommand(r), logsCommand(r), loginCommand(r), userCommand(r), tokenCommand(r), pkiCommand(r), breakGlassCommand(r), authzCommand(r), bundleCommand(r), completionCommand(),
-		agentCommand(), kmsCommand(), webhookCommand(), baselineControllerCommand(), etcdAuthCommand(), etcdSnapshotCommand(), etcdRestoreCommand(), calicoWaitCommand(), probeCommand(),
+		agentCommand(), kmsCommand(), webhookCommand(), baselineControllerCommand(), etcdAuthCommand(), etcdSnapshotCommand(), etcdMemberCommand(), etcdRestoreCommand(), calicoWaitCommand(), probeCommand(),
 	)
 	completeFlags(cmd)
 	cmd.SetFlagErrorFunc(misused)

@@ -20,7 +20,7 @@ func TestFirstExpiry(t *testing.T) {
 		return diskLeaf{Machine: machine, CA: ca, Name: name, NotAfter: time.Date(2026, 3, 1, hour, 30, 0, 0, time.UTC)}
 	}
 	leaves := []diskLeaf{
-		leaf("vault-0", unit.CAVault, "vault", 1),             // nobody's while Vault is away
+		leaf("vault-0", unit.CAVault, "vault", 1),            // nobody's while Vault is away
 		leaf("worker-0", unit.CAKubernetes, "calico-cni", 2), // no unit's
 		leaf("worker-0", unit.CAKubernetes, "kube-proxy", 12),
 		leaf("worker-0", unit.CAKubernetes, "kubelet", 9),

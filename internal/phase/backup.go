@@ -70,7 +70,7 @@ func (c *Cluster) manifest() (backup.Manifest, error) {
 	id := c.wantIdentity()
 	id.ID = c.ID
 	identity, err := json.Marshal(id)
-	m := backup.Manifest{Cluster: id.Name, ID: id.ID, Identity: identity, Time: time.Now().UTC().Truncate(time.Second),
+	m := backup.Manifest{Cluster: id.Name, ID: id.ID, Identity: identity, Time: time.Now().UTC(),
 		KubernetesVersion: c.Spec.Spec.KubernetesVersion, UnsealKeys: digestOf(keys)}
 	for _, e := range unit.EtcdClusters {
 		m.Parts = append(m.Parts, backup.Etcd(e.Name))

@@ -54,7 +54,7 @@ func (r *restoring) mark(b *agent.Boot, role v1alpha1.Role) {
 	if r == nil {
 		return
 	}
-	b.Hold = nil
+	b.Hold, b.Rejoin = nil, false
 	if r.hold {
 		b.Hold = unit.HeldForRestore(role)
 	}

@@ -64,6 +64,9 @@ func etcd(d Desired, c EtcdCluster) Unit {
 	if len(members) == 1 {
 		// Nobody to wait for: elect at once.
 		args = append(args, "--heartbeat-interval=10", "--election-timeout=100")
+	} else {
+		// One that has lost its disk has to ask the others before it starts.
+		args = append([]string{Bin + "/ashlar", "etcd-member", c.Name, "--"}, args...)
 	}
 	return Unit{
 		Name:         c.UnitName(),

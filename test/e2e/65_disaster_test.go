@@ -13,22 +13,8 @@ import (
 	"ashlar.dev/ashlar/internal/unit"
 )
 
-// disaster is a cluster of its own with a backup, and what was done to it before and after.
+// disaster is where a backup of the shared cluster is, and its key.
 type disaster struct{ dir, backup, key string }
-
-// ownCluster makes all that a test does go to a cluster of its own: one worker, and what the spec is given beside.
-func ownCluster(t *testing.T, suffix, spec string) {
-	t.Helper()
-	shared := file
-	t.Cleanup(func() { file = shared })
-	file = filepath.Join(t.TempDir(), "cluster.yaml")
-	text := strings.Replace(clusterFile(name+suffix), "count: 2}", "count: 1}", 1)
-	if err := os.WriteFile(file, []byte(strings.Replace(text, "spec:", "spec:\n"+spec, 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ashlar(t, "down") })
-	ashlar(t, "up")
-}
 
 func (d disaster) restore(t *testing.T, args ...string) string {
 	t.Helper()
@@ -45,14 +31,17 @@ func (d disaster) refused(t *testing.T, why string, args ...string) {
 	}
 }
 
-// TestDisaster loses etcd, Vault, and all there is, and gets it back from a backup.
+// TestDisaster has the shared cluster lose etcd, Vault, and all there is, and get it back from a backup.
 func TestDisaster(t *testing.T) {
-	ownCluster(t, "-dis", "")
 	dir := t.TempDir()
 	d := disaster{dir, filepath.Join(dir, "backup"), filepath.Join(dir, "key")}
 	kubectl(t, "create", "configmap", "before", "--from-literal=said=here")
 	kubectl(t, "create", "secret", "generic", "before", "--from-literal=said=sealed")
 	userSet(t, "alice")
+	t.Cleanup(func() {
+		kubectl(t, "delete", "configmap,secret", "before")
+		ashlar(t, "user", "remove", "alice")
+	})
 	began := time.Now()
 	ashlar(t, "backup", d.backup, "--identity", d.key)
 	t.Logf("backup took %s", time.Since(began).Round(100*time.Millisecond))
@@ -133,7 +122,7 @@ func (d disaster) refuses(t *testing.T) {
 		"--unseal-keys", write("keys", []byte(`{"shares":["AAAA"],"threshold":1}`)))
 	own := file
 	file = filepath.Join(filepath.Dir(own), "other.yaml")
-	if err := os.WriteFile(file, []byte(clusterFile(name)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(clusterFile(name+"-other")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	d.refused(t, "another cluster", d.backup, "--identity", d.key, "--replace")
@@ -223,7 +212,7 @@ func revokeOne(t *testing.T) string {
 
 func copyKeys(t *testing.T, to string) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("/var/lib/ashlar/clusters", name+"-dis", "operator", "unseal-keys.json"))
+	b, err := os.ReadFile(filepath.Join("/var/lib/ashlar/clusters", name, "operator", "unseal-keys.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
