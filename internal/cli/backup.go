@@ -175,8 +175,11 @@ func restoreText(w io.Writer, report phase.RestoreReport) error {
 	if len(report.Since) > 0 {
 		b.WriteString("After the backup:\n")
 		for _, s := range report.Since {
-			b.WriteString("  " + s + "\n")
+			b.WriteString("  " + s.String() + "\n")
 		}
+	}
+	if !report.Logged {
+		b.WriteString("No audit log of Vault is left: what was revoked or changed after the backup, nobody can tell.\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

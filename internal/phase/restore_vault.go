@@ -178,7 +178,14 @@ func (c *Cluster) afterRestore(ctx context.Context, root *vault.Client, report *
 	if err := c.setUp(ctx, root); err != nil {
 		return err
 	}
-	if report.Stranded, err = c.stranded(ctx, root); err != nil {
+	known := map[unit.CA][]string{}
+	for _, ca := range unit.CAs {
+		if known[ca], err = root.Issued(ctx, ca); err != nil {
+			return err
+		}
+	}
+	revokeAgain(ctx, root, report.Since, known)
+	if report.Stranded, err = c.stranded(ctx, known); err != nil {
 		return err
 	}
 	c.restoring.renewBefore = time.Now().UTC()
@@ -189,19 +196,11 @@ func (c *Cluster) afterRestore(ctx context.Context, root *vault.Client, report *
 }
 
 // stranded counts the certificates on machines' disks that the restored Vault has never heard of.
-func (c *Cluster) stranded(ctx context.Context, root *vault.Client) (int, error) {
-	known := map[unit.CA][]string{}
-	for _, ca := range unit.CAs {
-		serials, err := root.Issued(ctx, ca)
-		if err != nil {
-			return 0, err
-		}
-		known[ca] = serials
-	}
+func (c *Cluster) stranded(ctx context.Context, known map[unit.CA][]string) (int, error) {
 	leaves, err := c.leavesOnDisks(ctx)
 	n := 0
 	for _, l := range leaves {
-		if !slices.Contains(known[l.CA], l.Serial) && l.Issued {
+		if l.Issued && !slices.Contains(known[l.CA], l.Serial) {
 			n++
 		}
 	}

@@ -17,26 +17,57 @@ import (
 	"ashlar.dev/ashlar/internal/vault"
 )
 
+// Change is something that was done in Vault after a backup was taken, and that restoring the backup undoes.
+type Change struct {
+	Time time.Time `json:"time"`
+	What string    `json:"what"`
+	// ToDo is what is left to people; empty: it has been done again.
+	ToDo string `json:"toDo,omitempty"`
+
+	ca     unit.CA // of a certificate that was revoked
+	serial string
+}
+
+func (c Change) String() string {
+	text := c.Time.UTC().Format("2006-01-02 15:04:05") + " " + c.What
+	if c.ToDo == "" {
+		return text + ": done again"
+	}
+	return text + ": " + c.ToDo
+}
+
 // changesSince names what was withdrawn or changed in Vault after a backup was taken, and comes back with it: what the audit
 // logs on the machines' disks still tell. It is sorted by time.
-func (c *Cluster) changesSince(ctx context.Context, since time.Time) ([]string, error) {
+func (c *Cluster) changesSince(ctx context.Context, since time.Time) (found []Change, logged bool, err error) {
 	machines, err := c.vaultMachines(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var log []byte
 	for _, m := range machines {
 		part, err := c.auditLog(ctx, m)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		log = append(log, part...)
 	}
-	out := changes(log, c.Spec.Metadata.Name, since)
-	if len(log) == 0 {
-		out = append(out, "no audit log of Vault is left: what was revoked or changed since, nobody can tell")
+	return changes(log, c.Spec.Metadata.Name, since), len(log) > 0, nil
+}
+
+// revokeAgain revokes what was revoked after the backup, as far as the restored Vault knows it.
+func revokeAgain(ctx context.Context, root *vault.Client, found []Change, known map[unit.CA][]string) {
+	for i, f := range found {
+		switch {
+		case f.serial == "":
+		case !slices.Contains(known[f.ca], f.serial):
+			found[i].ToDo = "it was issued after the backup, so the restored Vault cannot: it is good until it expires"
+		default:
+			found[i].ToDo = ""
+			if err := root.Revoke(ctx, f.ca, f.serial); err != nil {
+				found[i].ToDo = "revoke it again: " + err.Error()
+			}
+		}
 	}
-	return out, nil
 }
 
 // auditLog reads the first of a machine's audit logs, of which each has everything; nothing if it has none.
@@ -76,7 +107,7 @@ type auditLine struct {
 }
 
 // changes reads an audit log.
-func changes(log []byte, cluster string, since time.Time) []string {
+func changes(log []byte, cluster string, since time.Time) []Change {
 	var lines []auditLine
 	for text := range bytes.Lines(log) {
 		var l auditLine
@@ -85,41 +116,43 @@ func changes(log []byte, cluster string, since time.Time) []string {
 		}
 	}
 	slices.SortStableFunc(lines, func(a, b auditLine) int { return a.Time.Compare(b.Time) })
-	var out []string
+	out := []Change{}
 	for _, l := range lines {
-		if what := l.change(cluster); what != "" {
-			out = append(out, l.Time.UTC().Format("2006-01-02 15:04:05")+" "+what)
+		if f := l.change(cluster); f.What != "" {
+			f.Time = l.Time
+			out = append(out, f)
 		}
 	}
 	return out
 }
 
-// change says in words what a request withdrew or changed that only Vault knew; empty if the cluster's file knows it too.
-func (l auditLine) change(cluster string) string {
+// change says what a request withdrew or changed that only Vault knew; nothing if the cluster's file knows it too.
+func (l auditLine) change(cluster string) Change {
 	p, op := l.Request.Path, l.Request.Operation
 	last := path.Base(p)
 	users, robots := "auth/"+vault.UsersPath(cluster)+"/users/", "auth/"+vault.RobotsPath(cluster)+"/role/"
 	person, isPerson := strings.CutSuffix(strings.TrimPrefix(p, "identity/entity/name/"), "@"+cluster)
 	switch {
 	case op == "read" || op == "list" || last == vault.Canary:
-		return ""
+		return Change{}
 	case strings.HasPrefix(p, cluster+"/pki/") && last == "revoke":
+		ca := path.Base(path.Dir(p))
 		serial, _ := l.Request.Data.Serial.(string)
-		return "certificate " + serial + " of CA " + path.Base(path.Dir(p)) + " was revoked: revoke it again"
+		return Change{What: "certificate " + serial + " of CA " + ca + " was revoked", ToDo: "revoke it again", ca: unit.CA(ca), serial: serial}
 	case strings.HasPrefix(p, users) && op == "delete":
-		return "user " + last + " was removed: remove them again"
+		return Change{What: "user " + last + " was removed", ToDo: "remove them again"}
 	case strings.HasPrefix(p, users):
-		return "user " + last + " got another password: the old one is good again"
+		return Change{What: "user " + last + " got another password", ToDo: "the old one is good again"}
 	case isPerson && strings.HasPrefix(p, "identity/entity/name/"):
-		return "user " + person + " was made or changed: check them"
+		return Change{What: "user " + person + " was made or changed", ToDo: "check them"}
 	case strings.HasPrefix(p, robots) && last == "destroy":
-		return "a secret of robot " + path.Base(path.Dir(path.Dir(p))) + " was withdrawn: make another, which withdraws it again"
+		return Change{What: "a secret of robot " + path.Base(path.Dir(path.Dir(p))) + " was withdrawn", ToDo: "make another, which withdraws it again"}
 	case strings.HasPrefix(p, robots) && last == "secret-id":
-		return "robot " + path.Base(path.Dir(p)) + " got a secret, which is no good any more: make another"
+		return Change{What: "robot " + path.Base(path.Dir(p)) + " got a secret, which is no good any more", ToDo: "make another"}
 	case strings.HasPrefix(p, "auth/"+vault.AuthPath(cluster)+"/role/") && op == "delete":
-		return "the login of machine " + last + " was removed: so it is again"
+		return Change{What: "the login of machine " + last + " was removed"}
 	case p == vault.TransitPath(cluster)+"/keys/"+vault.TransitKey+"/rotate":
-		return "the key that encrypts Secrets in etcd was replaced: with this Vault only an etcd of before can be read"
+		return Change{What: "the key that encrypts Secrets in etcd was replaced", ToDo: "with this Vault only an etcd of before can be read"}
 	}
-	return ""
+	return Change{}
 }

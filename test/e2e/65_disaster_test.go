@@ -11,6 +11,7 @@ import (
 
 	"ashlar.dev/ashlar/internal/claim"
 	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/vault"
 )
 
 // disaster is where a backup of the shared cluster is, and its key.
@@ -67,11 +68,16 @@ func TestDisaster(t *testing.T) {
 		old := certificateSerials(t, file)
 		lose(t, "vault-0", "/var/lib/vault")
 		out := d.restore(t, "--only", "vault")
-		for _, told := range []string{serial, "alice was made or changed"} {
+		for _, told := range []string{serial + " of CA kubernetes was revoked: done again", "user alice was made or changed: check them"} {
 			if !strings.Contains(out, told) {
 				t.Errorf("it does not say %q", told)
 			}
 		}
+		asVaultRoot(t, target(t), func(run func(stdin string, args ...string) string) {
+			if when := run("", "read", "-field=revocation_time", vault.PKIPath(name, unit.CAKubernetes)+"/cert/"+serial); when == "0" {
+				t.Errorf("%s is not revoked any more", serial)
+			}
+		})
 		kubectl(t, "delete", "configmap", "kept")
 		if err := allReplaced(old, certificateSerials(t, file)); err != nil {
 			t.Error(err)
