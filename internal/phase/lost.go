@@ -72,7 +72,7 @@ func (c *Cluster) forgetLost(ctx context.Context, empty *vault.Client, name stri
 	if err != nil {
 		return err
 	}
-	others := slices.DeleteFunc(machines, func(m provider.Machine) bool { return m.Name == name })
+	others := slices.DeleteFunc(machines, func(m provider.Machine) bool { return m.Name == name || !c.holdsVault(ctx, m) })
 	client, err := c.vaultClient(ctx, others...)
 	if err != nil {
 		return err

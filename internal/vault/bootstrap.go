@@ -154,26 +154,32 @@ func (c *Client) Leads(ctx context.Context) (bool, error) {
 	return out.IsSelf, err
 }
 
-// Voters are the members that raft counts, by name.
-func (c *Client) Voters(ctx context.Context) ([]string, error) {
+// raftMember is a server as raft knows it.
+type raftMember struct {
+	NodeID string `json:"node_id"`
+	Voter  bool
+}
+
+func (c *Client) members(ctx context.Context) ([]raftMember, error) {
 	var out struct {
-		Config struct {
-			Servers []struct {
-				NodeID string `json:"node_id"`
-				Voter  bool
-			}
-		}
+		Config struct{ Servers []raftMember }
 	}
 	if err := c.get(ctx, "sys/storage/raft/configuration", &out); err != nil {
 		return nil, fmt.Errorf("read the members of vault's cluster: %w", err)
 	}
+	return out.Config.Servers, nil
+}
+
+// Voters are the members that raft counts, by name.
+func (c *Client) Voters(ctx context.Context) ([]string, error) {
+	members, err := c.members(ctx)
 	var voters []string
-	for _, s := range out.Config.Servers {
+	for _, s := range members {
 		if s.Voter {
 			voters = append(voters, s.NodeID)
 		}
 	}
-	return voters, nil
+	return voters, err
 }
 
 // WaitActive returns when one of the client's servers is unsealed and leads, which is when Vault takes requests.

@@ -3,7 +3,9 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -89,6 +91,15 @@ func TestDisaster(t *testing.T) {
 		d.restore(t, "--replace")
 		d.holds(t)
 	})
+	t.Run("a restore is killed", func(t *testing.T) {
+		times := 1
+		if slow {
+			times = 10
+		}
+		for range times {
+			d.killed(t, rand.N(7*time.Second))
+		}
+	})
 	t.Run("all lost", func(t *testing.T) {
 		keys := filepath.Join(dir, "unseal-keys.json")
 		copyKeys(t, keys)
@@ -100,6 +111,29 @@ func TestDisaster(t *testing.T) {
 		d.restore(t, "--unseal-keys", keys)
 		d.holds(t)
 	})
+}
+
+// killed kills a restore in the middle of it: the cluster waits for another one, which finishes the work.
+func (d disaster) killed(t *testing.T, after time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), after)
+	defer cancel()
+	_ = exec.CommandContext(ctx, binary, "-f", file, "restore", d.backup, "--identity", d.key, "--replace").Run() // killed with SIGKILL
+	record := filepath.Join(open(t).Dir, "operator", "restore.json")
+	_, err := os.Stat(record)
+	t.Logf("killed after %s; under way: %v", after.Round(time.Millisecond), err == nil)
+	if out, code := try("-f", file, "up"); err == nil && (code != 64 || !strings.Contains(out, "run `ashlar restore` again")) {
+		t.Errorf("up in the middle of a restore: exit %d\n%s", code, out)
+	}
+	if err == nil {
+		d.restore(t)
+	} else {
+		d.restore(t, "--replace")
+	}
+	if _, err := os.Stat(record); err == nil {
+		t.Error("it is still said to be under way")
+	}
+	d.holds(t)
 }
 
 // refuses: nothing that is not whole, not ours, or would overwrite something is restored, and nothing is touched.
