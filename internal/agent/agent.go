@@ -18,6 +18,7 @@ import (
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/vault"
 )
 
 const (
@@ -112,6 +113,9 @@ func (a *Agent) reconcile(ctx context.Context) time.Duration {
 		a.problem("read the kept desired state", err)
 	}
 	a.applyUnits(ctx)
+	if len(a.boot.Hold) > 0 {
+		a.problems = append(a.problems, "units are held back until `ashlar restore` has come to its end: "+strings.Join(a.boot.Hold, ", "))
+	}
 	if a.boot.VaultCA != "" {
 		a.withVault(ctx)
 	}
@@ -169,9 +173,13 @@ func (a *Agent) applyUnits(ctx context.Context) {
 	} else if !d.Complete() {
 		units = slices.DeleteFunc(units, func(u unit.Unit) bool { return len(u.Certificates) > 0 || needsCA(u) })
 	}
+	units = slices.DeleteFunc(units, func(u unit.Unit) bool { return slices.Contains(a.boot.Hold, u.Name) })
 	repair := a.revision != "" && a.revision != a.boot.Revision
 	a.revision = a.boot.Revision
 	a.sup.apply(ctx, units, repair)
+	if err := writeFile(unit.AppliedFile, []byte(a.revision), 0o600); err != nil {
+		a.problem("note what units run by", err)
+	}
 }
 
 func needsCA(u unit.Unit) bool {
@@ -185,7 +193,12 @@ func (a *Agent) withVault(ctx context.Context) {
 		return
 	}
 	if ask, _ := a.pace(); time.Since(a.asked) >= ask {
-		a.ask(ctx)
+		if err := a.ask(ctx); err != nil {
+			a.problem("read this machine's desired state from Vault", err)
+		}
+		if a.session == nil {
+			return
+		}
 	}
 	if a.desired().Complete() {
 		a.credentials(ctx)
@@ -198,22 +211,24 @@ func (a *Agent) pace() (ask, beat time.Duration) {
 	return Pace(len(d.Machines), d.LeafTTL)
 }
 
-// ask reads the desired document, if it is not the one that is kept.
-func (a *Agent) ask(ctx context.Context) {
-	k, err := a.session.desired(ctx, a.kept)
+// ask reads the desired document, and goes by it if it is another than the one that is kept.
+func (a *Agent) ask(ctx context.Context) error {
+	k, news, err := a.session.desired(ctx)
+	if errors.Is(err, vault.ErrDenied) {
+		// Whoever may log in may read this: Vault does not know the token. One that was restored has never heard of newer ones.
+		a.session = nil
+	}
 	if err != nil {
-		a.problem("read this machine's desired state from Vault", err)
-		return
+		return err
 	}
 	a.asked = time.Now()
-	if k.Version == a.kept.Version {
-		return
+	if !news || reflect.DeepEqual(k, a.kept) {
+		return nil
 	}
-	if err := k.save(); err != nil {
-		a.problem("keep the desired state", err)
-	}
+	err = k.save()
 	a.kept = k
 	a.applyUnits(ctx)
+	return err
 }
 
 // credentials gets what certificates and secrets are missing or due.
@@ -240,6 +255,7 @@ func (a *Agent) credentials(ctx context.Context) {
 // login has a session with a live token, by the kept token or else by an init token.
 func (a *Agent) login(ctx context.Context) error {
 	if a.session != nil && a.session.boot.VaultCA == a.boot.VaultCA && sameVaults(a.session.boot, a.boot) {
+		a.session.boot = a.boot
 		if err := a.session.keepAlive(ctx); err == nil {
 			return nil
 		} else if !errors.Is(err, errTokenGone) {
@@ -250,7 +266,7 @@ func (a *Agent) login(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.session = s
+	a.session, a.asked = s, time.Time{}
 	return nil
 }
 

@@ -31,6 +31,8 @@ type session struct {
 	log    *slog.Logger
 	// reported is the version of the status document that this session wrote last.
 	reported int
+	// known is the version of the desired document that this session read last.
+	known int
 }
 
 // newSession logs in: by the kept token if that is still good, or else by the init token.
@@ -115,19 +117,21 @@ func (s *session) renew(ctx context.Context) error {
 	return s.token.save()
 }
 
-// desired reads the machine's desired document, unless it is the one that is known: it grows with the cluster, and
+// desired reads the machine's desired document, unless this session has read it already: it grows with the cluster, and
 // Vault writes what it answers to its audit logs.
-func (s *session) desired(ctx context.Context, known kept) (kept, error) {
+func (s *session) desired(ctx context.Context) (k kept, news bool, err error) {
 	version, err := s.client.DocumentVersion(ctx, s.boot.Desired.Self, vault.Desired)
-	if err != nil || version > 0 && version == known.Version {
-		return known, err
+	if err != nil || version > 0 && version == s.known {
+		return kept{}, false, err
 	}
-	var k kept
 	k.Version, err = s.client.ReadDocument(ctx, s.boot.Desired.Self, vault.Desired, &k.Desired)
 	if err == nil && k.Version == 0 {
 		err = errors.New("it was not written yet: run `ashlar up`")
 	}
-	return k, err
+	if err == nil {
+		s.known = k.Version
+	}
+	return k, true, err
 }
 
 // report writes the machine's status. Nobody else writes it, but an earlier life of this agent may have.
@@ -144,6 +148,9 @@ func (s *session) report(ctx context.Context, st Status) error {
 	}
 	return err
 }
+
+// backdating is how far Vault sets a certificate's beginning back.
+const backdating = 30 * time.Second
 
 // certificates gets those that are missing or due, side by side, and returns the ones it got.
 func (s *session) certificates(ctx context.Context, units []unit.Unit, trusted map[unit.CA]string) ([]unit.Certificate, error) {
@@ -191,6 +198,9 @@ func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted s
 		return false, err
 	}
 	reason := due(have, c, trusted, time.Now().Add(-s.client.Skew())) // by Vault's clock, which its certificates go by
+	if reason == "" && have.NotBefore.Before(s.boot.RenewBefore.Add(-backdating)) {
+		reason = "the Vault that signed it is lost"
+	}
 	if reason == "" {
 		return false, nil
 	}

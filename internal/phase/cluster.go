@@ -31,6 +31,8 @@ type Cluster struct {
 	Bundle   *bundle.Bundle
 	Provider provider.Provider
 
+	restoring *restoring // while a backup is restored
+
 	mu    sync.Mutex
 	vault *vaultAccess
 	kube  *kubeAccess

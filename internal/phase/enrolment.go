@@ -26,11 +26,12 @@ type enrolled struct {
 	version int // of the desired document; 0 if there is none
 	boot    agent.Boot
 	status  agent.Status
+	token   bool // it keeps one on its disk
 }
 
-// silent says that a machine has not been heard of for so long that its token may have expired.
+// silent says that a machine has no token, or has not been heard of for so long that it may have expired.
 func (e enrolled) silent(now time.Time, leafTTL time.Duration) bool {
-	return e.status.Seen.IsZero() || now.Sub(e.status.Seen) > leafTTL/2
+	return !e.token || e.status.Seen.IsZero() || now.Sub(e.status.Seen) > leafTTL/2
 }
 
 // enrolment reads all machines' documents, side by side.
@@ -59,9 +60,10 @@ func (c *Cluster) enrolment(ctx context.Context) ([]enrolled, error) {
 			if _, err = v.ReadDocument(ctx, m.Name, "status", &e.status); err != nil {
 				return err
 			}
-			if m.State != provider.Absent {
-				e.boot, err = c.readBoot(ctx, m.Name)
+			if e.boot, err = c.knownBoot(ctx, m); err != nil {
+				return err
 			}
+			e.token, err = c.onDisk(ctx, m, agent.TokenFile)
 			all[i] = e
 			return err
 		})
@@ -81,6 +83,23 @@ func (c *Cluster) readBoot(ctx context.Context, machine string) (agent.Boot, err
 	// A file that somebody broke counts as none: it is written again.
 	_ = json.Unmarshal(content, &b)
 	return b, nil
+}
+
+// knownBoot is the boot document on a machine's disk; the empty one if it has no disk yet.
+func (c *Cluster) knownBoot(ctx context.Context, m provider.Machine) (agent.Boot, error) {
+	if m.State == provider.Absent {
+		return agent.Boot{}, nil
+	}
+	return c.readBoot(ctx, m.Name)
+}
+
+// onDisk says whether there is a file or directory on a machine's disk.
+func (c *Cluster) onDisk(ctx context.Context, m provider.Machine, path string) (bool, error) {
+	if m.State == provider.Absent {
+		return false, nil
+	}
+	_, err := c.Provider.Read(ctx, m.Name, path)
+	return !errors.Is(err, fs.ErrNotExist), ctx.Err() // of a directory it says that it is no file
 }
 
 func observeEnrolment(ctx context.Context, c *Cluster) ([]Drift, error) {
@@ -136,10 +155,11 @@ func applyEnrolment(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) 
 					return err
 				}
 			}
-			if !changed && e.boot.VaultCA == c.vaultCA() && !e.silent(time.Now(), e.want.LeafTTL) {
+			token := e.silent(time.Now(), e.want.LeafTTL) || c.restoring.strange()
+			if !changed && e.boot.VaultCA == c.vaultCA() && !token {
 				return nil
 			}
-			return c.introduce(ctx, e, e.silent(time.Now(), e.want.LeafTTL))
+			return c.introduce(ctx, e, token)
 		})
 	}
 	return g.Wait()
@@ -150,6 +170,7 @@ func (c *Cluster) introduce(ctx context.Context, e enrolled, token bool) error {
 	boot := e.boot
 	boot.Desired, boot.VaultCA = e.want, c.vaultCA()
 	boot.Desired.CAs = nil
+	c.restoring.mark(&boot, e.machine.Role)
 	file, err := c.bootFile(boot)
 	if err != nil {
 		return err

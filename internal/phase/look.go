@@ -44,6 +44,18 @@ func Look(ctx context.Context, c *Cluster) ([]MachineReport, error) {
 		}
 		out = append(out, r)
 	}
+	if err != nil {
+		hurts, err := c.whileAway(ctx, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		for i, r := range out {
+			if r.Role == v1alpha1.RoleVault && hurts != "" {
+				out[i].Status.Problems = append(out[i].Status.Problems, hurts)
+				break
+			}
+		}
+	}
 	return out, nil
 }
 

@@ -22,6 +22,9 @@ import (
 // preflight refuses what cannot work, all at once, before anything is touched.
 func preflight(ctx context.Context, c *Cluster) ([]Drift, error) {
 	var problems []error
+	if err := c.unfinishedRestore(); err != nil {
+		return nil, err
+	}
 	if want, have := c.Spec.Spec.KubernetesVersion, c.Bundle.Versions()["kubernetes"]; want != have {
 		problems = append(problems, InputError{fmt.Errorf("spec.kubernetesVersion: the bundle has Kubernetes %s, not %s", have, want)})
 	}
@@ -42,13 +45,21 @@ func (c *Cluster) fixedCounts(ctx context.Context) []error {
 	if err != nil {
 		return []error{err}
 	}
+	lost, err := c.lostMembers(ctx)
+	if err != nil {
+		return []error{err}
+	}
 	var problems []error
 	for _, role := range []v1alpha1.Role{v1alpha1.RoleVault, v1alpha1.RoleEtcd} {
 		were, are := 0, 0
 		for _, m := range have {
-			if m.Role == role {
+			if m.Role == role && m.State != provider.Absent {
 				were++
 			}
+		}
+		were += lost[role]
+		if were == are && lost[role] > 0 && 2*(are-lost[role]) <= are {
+			problems = append(problems, fmt.Errorf("%d of %d %s machines are gone, with what they held: no majority is left; `ashlar restore` makes them anew from a backup", lost[role], are, role))
 		}
 		for _, m := range c.Spec.Machines() {
 			if m.Role == role {
@@ -111,6 +122,10 @@ func applyMachines(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) e
 	if err := c.deleteUndeclared(ctx); err != nil {
 		return err
 	}
+	rejoin, err := c.lost(ctx)
+	if err != nil {
+		return err
+	}
 	machines, err := c.Provider.Reserve(ctx, c.Spec.Machines())
 	if err != nil {
 		return err
@@ -125,7 +140,14 @@ func applyMachines(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) e
 			continue
 		}
 		g.Go(func() error {
-			boot, err := c.bootFile(agent.Boot{Desired: c.desiredFor(m.Name, machines, nil), VaultCA: c.vaultCA()})
+			b, err := c.knownBoot(ctx, m)
+			if err != nil {
+				return err
+			}
+			b.Desired, b.VaultCA = c.desiredFor(m.Name, machines, nil), c.vaultCA()
+			c.restoring.mark(&b, m.Role)
+			b.Rejoin = b.Rejoin || rejoin[m.Name]
+			boot, err := c.bootFile(b)
 			if err != nil {
 				return err
 			}

@@ -116,7 +116,11 @@ func applyVault(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 	if err != nil {
 		return err
 	}
-	progress.Detail("waiting for %s to listen", machines[0].Name)
+	progress.Detail("waiting for Vault to listen")
+	machines, err = c.initialisedFirst(ctx, machines)
+	if err != nil {
+		return err
+	}
 	first, err := c.listening(ctx, machines[0])
 	if err != nil {
 		return err
@@ -192,6 +196,9 @@ func (c *Cluster) joinOthers(ctx context.Context, machines []provider.Machine, k
 	for _, m := range machines[1:] {
 		client, err := c.listening(ctx, m)
 		if err != nil {
+			return err
+		}
+		if err := c.forgetLost(ctx, client, m.Name, keys); err != nil {
 			return err
 		}
 		if err := client.RaftJoin(ctx, fmt.Sprintf("%s:%d", machines[0].Name, unit.PortVault), string(leader)+c.vaultCA()); err != nil {

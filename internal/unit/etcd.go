@@ -37,7 +37,7 @@ func etcd(d Desired, c EtcdCluster) Unit {
 	args := []string{
 		Bin + "/etcd",
 		"--name=" + me.Name,
-		"--data-dir=/var/lib/etcd/" + c.Name,
+		"--data-dir=" + c.DataDir(),
 		fmt.Sprintf("--listen-client-urls=https://%s:%d,https://127.0.0.1:%d", me.Address, c.ClientPort, c.ClientPort),
 		fmt.Sprintf("--advertise-client-urls=https://%s:%d", me.Name, c.ClientPort),
 		fmt.Sprintf("--listen-peer-urls=https://%s:%d", me.Address, c.PeerPort),
@@ -64,9 +64,12 @@ func etcd(d Desired, c EtcdCluster) Unit {
 	if len(members) == 1 {
 		// Nobody to wait for: elect at once.
 		args = append(args, "--heartbeat-interval=10", "--election-timeout=100")
+	} else {
+		// One that has lost its disk has to ask the others before it starts.
+		args = append([]string{Bin + "/ashlar", "etcd-member", c.Name, "--"}, args...)
 	}
 	return Unit{
-		Name:         "etcd-" + c.Name,
+		Name:         c.UnitName(),
 		Args:         args,
 		Files:        []File{caFile(d, c.CA)},
 		Certificates: []Certificate{server, peer},
