@@ -27,6 +27,7 @@ const (
 	// interval is how often the agent asks Vault for news; `up` does not wait for it where it can reach the
 	// machine's disk, which the agent watches.
 	interval = 10 * time.Second
+	watchful = 4 * time.Second
 	// retryFirst and retryLast bound how soon something that failed is tried again.
 	retryFirst = 100 * time.Millisecond
 	retryLast  = interval
@@ -128,7 +129,17 @@ func (a *Agent) reconcile(ctx context.Context) time.Duration {
 		return a.again()
 	}
 	a.retry = retryFirst
-	return interval + rand.N(interval/5)
+	every := rest(a.desired().Me().Role)
+	return every + rand.N(every/5)
+}
+
+// rest is how long a machine may go without news. Those that others' credentials are shown to hear soon of what was revoked.
+func rest(role v1alpha1.Role) time.Duration {
+	switch role {
+	case v1alpha1.RoleControlPlane, v1alpha1.RoleEtcd, v1alpha1.RoleLB:
+		return watchful
+	}
+	return interval
 }
 
 // again is how long to wait after a failure: longer each time.
@@ -204,6 +215,7 @@ func (a *Agent) withVault(ctx context.Context) {
 // credentials gets what certificates and secrets are missing or due.
 func (a *Agent) credentials(ctx context.Context) {
 	units := unit.For(a.desired())
+	a.session.revoked = a.desired().Revoked
 	renewed, err := a.session.certificates(ctx, units, a.desired().CAs)
 	if err != nil {
 		a.problem("get certificates", err)
@@ -249,7 +261,7 @@ func (a *Agent) report(ctx context.Context) {
 		return
 	}
 	d := a.desired()
-	s := Status{Machine: d.Self, Booted: a.booted, Desired: a.kept.Version, Revision: a.revision, Units: a.sup.statuses(), Problems: a.problems}
+	s := Status{Machine: d.Self, Booted: a.booted, Desired: a.kept.Version, Revision: a.revision, Units: a.sup.statuses(), Held: held(time.Now()), Problems: a.problems}
 	for _, p := range unit.ProfilesOf(d.Me().Role) {
 		if c, err := loadCertificate(p.For(d.Self)); err == nil && c != nil {
 			s.Certificates = append(s.Certificates, describe(p, c))

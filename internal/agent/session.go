@@ -31,6 +31,9 @@ type session struct {
 	log    *slog.Logger
 	// reported is the version of the status document that this session wrote last.
 	reported int
+	noting   sync.Mutex
+	// revoked are among others this machine's own certificates that it must replace.
+	revoked []unit.Revocation
 }
 
 // newSession logs in: by the kept token if that is still good, or else by the init token.
@@ -187,6 +190,9 @@ func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted s
 		return false, err
 	}
 	reason := due(have, c, trusted, time.Now().Add(-s.client.Skew())) // by Vault's clock, which its certificates go by
+	if reason == "" && s.isRevoked(c.Profile.CA, have) {
+		reason = "it was revoked"
+	}
 	if reason == "" {
 		return false, nil
 	}
@@ -200,6 +206,9 @@ func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted s
 	}
 	cert, err := s.client.Sign(ctx, c.Profile, string(csr), c.IPs...)
 	if err != nil {
+		return false, err
+	}
+	if err := s.note(cert, time.Now()); err != nil {
 		return false, err
 	}
 	s.log.Info("certificate", "ca", c.Profile.CA, "name", c.Profile.Name, "because", reason)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/audit"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/vault"
 )
@@ -61,7 +62,7 @@ func lookUp(d trace, device string, log []logged, began time.Time) Evidence {
 	e := Evidence{Attempt: "look up " + d.what, From: device, As: "root", Want: Allowed, Got: Refused, Answer: "no line says so"}
 	for _, l := range log {
 		if l.Time.After(began) && d.match(l) {
-			e.Got, e.Answer = Allowed, strings.TrimSpace(fmt.Sprintf("%s %s by %s from %s %s", l.Request.Operation, l.Request.Path, l.machine(), l.Request.RemoteAddress, l.serial()))
+			e.Got, e.Answer = Allowed, strings.TrimSpace(fmt.Sprintf("%s %s by %s from %s %s", l.Request.Operation, l.Request.Path, l.Machine(), l.Request.RemoteAddress, l.Serial()))
 		}
 	}
 	return e
@@ -95,19 +96,19 @@ func (t *Target) leaveTraces(ctx context.Context) ([]trace, []string, error) {
 	if err := machine.RevokeSelf(ctx); err != nil {
 		return nil, nil, err
 	}
-	serial, address := plainSerial(cert.Serial), own.Address.String()
+	serial, address := audit.PlainSerial(cert.Serial), own.Address.String()
 	by := func(path string, refused bool) func(logged) bool {
 		return func(l logged) bool {
-			return l.Request.Path == path && l.machine() == own.Name && l.Request.RemoteAddress == address && (l.Error != "") == refused
+			return l.Request.Path == path && l.Machine() == own.Name && l.Request.RemoteAddress == address && (l.Error != "") == refused
 		}
 	}
 	signPath := vault.PKIPath(t.Desired.Cluster, unit.CAKubernetes) + "/sign/kubelet"
 	login := "auth/" + vault.AuthPath(t.Desired.Cluster) + "/login"
 	return []trace{
 		{"the login of " + own.Name, login, by(login, false)},
-		{"the issuance of a certificate", signPath, func(l logged) bool { return by(signPath, false)(l) && l.serial() == serial }},
+		{"the issuance of a certificate", signPath, func(l logged) bool { return by(signPath, false)(l) && l.Serial() == serial }},
 		{"the revocation of a certificate", "/revoke", func(l logged) bool {
-			return strings.HasSuffix(l.Request.Path, "/revoke") && l.Error == "" && l.machine() == vault.Operator && l.serial() == serial
+			return strings.HasSuffix(l.Request.Path, "/revoke") && l.Error == "" && l.Machine() == vault.Operator && l.Serial() == serial
 		}},
 		{"a refused change of a policy", policy, by(policy, true)},
 		{"the end of a token", "auth/token/revoke-self", by("auth/token/revoke-self", false)},

@@ -1,0 +1,70 @@
+package agent
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/vault"
+)
+
+// heldFile is where the agent notes what it obtained, until that has expired: whoever reads Vault's log can then tell its
+// certificates from those that somebody else got in the machine's name.
+const heldFile = stateDir + "/certificates.json"
+
+// obtained is a certificate that the agent got.
+type obtained struct {
+	Serial   string    `json:"serial"`
+	NotAfter time.Time `json:"notAfter"`
+}
+
+func loadHeld() ([]obtained, error) {
+	var all []obtained
+	err := loadJSON(heldFile, &all)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return all, err
+}
+
+// note adds a certificate before it is used, and forgets those that have expired.
+func (s *session) note(cert vault.Certificate, now time.Time) error {
+	s.noting.Lock()
+	defer s.noting.Unlock()
+	all, err := loadHeld()
+	if err != nil {
+		s.log.Error("read what certificates there were", "error", err) // a damaged note keeps nobody from a certificate
+	}
+	all = slices.DeleteFunc(all, func(o obtained) bool { return !now.Before(o.NotAfter) })
+	b, err := json.Marshal(append(all, obtained{Serial: cert.Serial, NotAfter: cert.NotAfter.UTC()}))
+	if err != nil {
+		return err
+	}
+	if err := writeFile(heldFile, b, 0o600); err != nil {
+		return fmt.Errorf("note a certificate: %w", err)
+	}
+	return nil
+}
+
+// isRevoked says whether a certificate must be replaced before its time.
+func (s *session) isRevoked(ca unit.CA, cert *x509.Certificate) bool {
+	return slices.ContainsFunc(s.revoked, func(r unit.Revocation) bool { return r.CA == ca && r.Serial == colons(cert.SerialNumber) })
+}
+
+// held are the serial numbers of what the agent obtained and has not expired.
+func held(now time.Time) []string {
+	all, _ := loadHeld() // what cannot be read is said when the next is noted
+	var out []string
+	for _, o := range all {
+		if now.Before(o.NotAfter) {
+			out = append(out, o.Serial)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
