@@ -26,6 +26,7 @@ type enrolled struct {
 	version int // of the desired document; 0 if there is none
 	boot    agent.Boot
 	status  agent.Status
+	out     bool // revoked: it stays as it is, and is not waited for
 }
 
 // silent says that a machine has not been heard of for so long that its token may have expired.
@@ -48,6 +49,7 @@ func (c *Cluster) enrolment(ctx context.Context) ([]enrolled, error) {
 		return nil, err
 	}
 	all := make([]enrolled, len(machines))
+	parent := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	for i, m := range machines {
 		g.Go(func() error {
@@ -66,7 +68,16 @@ func (c *Cluster) enrolment(ctx context.Context) ([]enrolled, error) {
 			return err
 		})
 	}
-	return all, g.Wait()
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	// Read after the documents: whoever revokes something writes this first.
+	revoked, _, err := v.Revoked(parent)
+	for i, e := range all {
+		all[i].want.Revoked = revoked.For(e.machine.Role, e.machine.Name)
+		_, all[i].out = revoked.Machine(e.machine.Name)
+	}
+	return all, err
 }
 
 func (c *Cluster) readBoot(ctx context.Context, machine string) (agent.Boot, error) {
@@ -90,6 +101,9 @@ func observeEnrolment(ctx context.Context, c *Cluster) ([]Drift, error) {
 	}
 	var drift []Drift
 	for _, e := range all {
+		if e.out {
+			continue
+		}
 		switch {
 		case e.version == 0:
 			drift = append(drift, Drift{Object: e.machine.Name, Cause: "it was never told what to be", Action: "write its desired state to Vault"})
@@ -129,6 +143,9 @@ func applyEnrolment(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) 
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, e := range all {
+		if e.out {
+			continue
+		}
 		g.Go(func() error {
 			changed := !reflect.DeepEqual(e.want, e.have)
 			if changed {

@@ -59,12 +59,16 @@ func applyNodes(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 	if err != nil {
 		return err
 	}
+	revoked, err := c.revoked(ctx)
+	if err != nil {
+		return err
+	}
 	for {
 		nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return fmt.Errorf("list nodes: %w", err)
 		}
-		for _, name := range strayNodes(c.Spec.Machines(), nodes.Items) {
+		for _, name := range strayNodes(c.inService(revoked), nodes.Items) {
 			if err := client.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 				return fmt.Errorf("delete node %s, whose machine is gone: %w", name, err)
 			}
@@ -113,7 +117,11 @@ func (c *Cluster) nodeDrift(ctx context.Context) ([]Drift, error) {
 	for _, e := range all {
 		booted[e.machine.Name] = e.status.Booted
 	}
-	return compareNodes(c.Spec.Machines(), booted, nodes.Items, pods.Items), nil
+	revoked, err := c.revoked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return compareNodes(c.inService(revoked), booted, nodes.Items, pods.Items), nil
 }
 
 // compareNodes decides which declared workers are not as they should be. What Kubernetes says of a machine from before
@@ -136,7 +144,7 @@ func compareNodes(want []v1alpha1.Machine, booted map[string]time.Time, nodes []
 		}
 	}
 	for _, name := range strayNodes(want, nodes) {
-		drift = append(drift, Drift{Object: name, Cause: "no machine of this name is declared any more", Action: "delete the node"})
+		drift = append(drift, Drift{Object: name, Cause: "no machine of this name is in service any more", Action: "delete the node"})
 	}
 	return drift
 }

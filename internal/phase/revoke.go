@@ -1,0 +1,243 @@
+package phase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"ashlar.dev/ashlar/internal/audit"
+	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/vault"
+)
+
+// Revocation is what somebody wants taken back: one of the first three.
+type Revocation struct {
+	Machine, User, Serial string
+	Reason                string
+	// SeverAll ends every open connection to the servers concerned, not only those from where the credential belongs.
+	SeverAll bool
+}
+
+// RevocationReport is what was taken back, and when the machines that are asked knew.
+type RevocationReport struct {
+	Of           string            `json:"of"`
+	Tokens       int               `json:"tokens"`
+	Certificates []unit.Revocation `json:"certificates"`
+	Heard        []Heard           `json:"heard"`
+	// Notes are what is left to do, or to know.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Revoke takes back what a machine or somebody holds, or one certificate. What is shut out first gets nothing more; then what
+// it was given is looked up in Vault's log, revoked there, and made known to whom it could be shown.
+func (c *Cluster) Revoke(ctx context.Context, what Revocation) (RevocationReport, error) {
+	if !c.Exists() {
+		return RevocationReport{}, errors.New("there is no such cluster yet: run `ashlar up`")
+	}
+	switch {
+	case what.Machine != "":
+		return c.RevokeMachine(ctx, what)
+	case what.User != "":
+		return c.revokeUser(ctx, what)
+	}
+	return c.revokeSerial(ctx, what)
+}
+
+// RevokeMachine shuts a declared machine out.
+func (c *Cluster) RevokeMachine(ctx context.Context, what Revocation) (RevocationReport, error) {
+	machines, err := c.Machines(ctx)
+	if err != nil {
+		return RevocationReport{}, err
+	}
+	for _, m := range machines {
+		if m.Name == what.Machine {
+			return c.revokeMachine(ctx, what, m.Address, true)
+		}
+	}
+	return RevocationReport{}, InputError{fmt.Errorf("the file declares no machine %q; one that it no longer declares is revoked by `ashlar up`", what.Machine)}
+}
+
+// revokeMachine takes back all that a machine holds. One that stays declared is kept out until it is made anew.
+func (c *Cluster) revokeMachine(ctx context.Context, what Revocation, address netip.Addr, declared bool) (RevocationReport, error) {
+	began, out := time.Now(), RevocationReport{Of: what.Machine}
+	v, err := c.operatorVault(ctx)
+	if err != nil {
+		return out, err
+	}
+	if out.Tokens, err = v.ShutOutMachine(ctx, what.Machine); err != nil {
+		return out, err
+	}
+	events, err := c.Audit(ctx)
+	if err != nil {
+		return out, err
+	}
+	sever := netip.Prefix{}
+	if address.IsValid() {
+		sever = netip.PrefixFrom(address, address.BitLen())
+	}
+	issued := audit.Filter{Machine: what.Machine}.Select(events)
+	out.Certificates = revocations(issued, what, sever, began)
+	if err := c.revokeInVault(ctx, issued, out.Certificates); err != nil {
+		return out, err
+	}
+	return c.spread(ctx, out, began, func(r *unit.Revoked) {
+		r.Machines = letIn(r.Machines, what.Machine)
+		if declared {
+			r.Machines = shut(r.Machines, unit.ShutOut{Name: what.Machine, Reason: what.Reason, At: began.UTC()})
+		}
+	})
+}
+
+// revocations are of the certificates that are still good.
+func revocations(events []audit.Event, what Revocation, sever netip.Prefix, now time.Time) []unit.Revocation {
+	if what.SeverAll {
+		sever = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+	var out []unit.Revocation
+	for _, e := range events {
+		if !e.Alive(now) {
+			continue
+		}
+		out = append(out, unit.Revocation{CA: e.CA, Serial: e.Serial, SHA256: e.SHA256, Name: e.Name, Of: e.Who, Reason: what.Reason,
+			At: now.UTC(), Until: e.NotAfter.UTC(), Sever: sever})
+	}
+	return out
+}
+
+// revokeInVault puts certificates on Vault's own lists.
+func (c *Cluster) revokeInVault(ctx context.Context, events []audit.Event, certs []unit.Revocation) error {
+	v, err := c.operatorVault(ctx)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
+	for _, r := range certs {
+		g.Go(func() error {
+			i := slices.IndexFunc(events, func(e audit.Event) bool { return e.Serial == r.Serial && e.CA == r.CA && e.Certificate != "" })
+			return v.RevokeCertificate(ctx, r.CA, events[i].Certificate)
+		})
+	}
+	return g.Wait()
+}
+
+// spread lists what was revoked, and has every machine that is asked know of it.
+func (c *Cluster) spread(ctx context.Context, out RevocationReport, began time.Time, more func(*unit.Revoked)) (RevocationReport, error) {
+	list, err := c.changeRevoked(ctx, began, func(r *unit.Revoked) {
+		r.Credentials = addRevocations(r.Credentials, out.Certificates)
+		more(r)
+	})
+	if err != nil {
+		return out, err
+	}
+	out.Heard, err = c.tell(ctx, list, began)
+	if slices.ContainsFunc(out.Certificates, func(r unit.Revocation) bool { return r.CA == unit.CAFrontProxy }) {
+		out.Notes = append(out.Notes, "a front-proxy certificate has no list that API servers would read: it ends with its CA")
+	}
+	return out, err
+}
+
+// revokeUser shuts a user, a robot or somebody of the provider's out.
+func (c *Cluster) revokeUser(ctx context.Context, what Revocation) (RevocationReport, error) {
+	began, out := time.Now(), RevocationReport{Of: what.User}
+	v, err := c.operatorVault(ctx)
+	if err != nil {
+		return out, err
+	}
+	until, robot := began.Add(vault.IdentityTTL), false
+	switch {
+	case strings.HasPrefix(what.User, vault.ProviderPrefix):
+		// Vault knows such people by what only the provider understands: the API refuses them for as long as a session lasts.
+		until = began.Add(c.Spec.Spec.PKI.AdminTTL.Duration)
+		out.Notes = append(out.Notes, "who comes from the provider can log in there again: shut them out there, too")
+	default:
+		out.Tokens, err = v.ShutOutPerson(ctx, what.User)
+		if errors.Is(err, vault.ErrNotFound) {
+			robot = true
+			out.Tokens, err = v.ShutOutRobot(ctx, what.User)
+		}
+		if errors.Is(err, vault.ErrNotFound) {
+			return out, InputError{fmt.Errorf("there is no user and no robot %q: `ashlar user list` lists users", what.User)}
+		}
+		if err != nil {
+			return out, err
+		}
+	}
+	out.Certificates = []unit.Revocation{{User: what.User, Of: what.User, Reason: what.Reason, At: began.UTC(), Until: until.UTC()}}
+	return c.spread(ctx, out, began, func(r *unit.Revoked) {
+		if robot {
+			r.Users = shut(r.Users, unit.ShutOut{Name: what.User, Reason: what.Reason, At: began.UTC()})
+		}
+	})
+}
+
+// Enable lets a user or a robot in again, also one that was revoked. The client must hold a root token.
+func (c *Cluster) Enable(ctx context.Context, root *vault.Client, user string) error {
+	err := root.DisablePerson(ctx, user, false)
+	if errors.Is(err, vault.ErrNotFound) {
+		err = root.EnableRobot(ctx, user)
+	}
+	if err != nil {
+		return err
+	}
+	return c.LetIn(ctx, user)
+}
+
+// LetIn takes back that a user was revoked: what they get from now on is good.
+func (c *Cluster) LetIn(ctx context.Context, user string) error {
+	have, err := c.revoked(ctx)
+	if err != nil {
+		return err
+	}
+	of := func(r unit.Revocation) bool { return r.User == user }
+	if _, out := have.User(user); !out && !slices.ContainsFunc(have.Credentials, of) {
+		return nil
+	}
+	began := time.Now()
+	list, err := c.changeRevoked(ctx, began, func(r *unit.Revoked) {
+		r.Users, r.Credentials = letIn(r.Users, user), slices.DeleteFunc(r.Credentials, of)
+	})
+	if err != nil {
+		return err
+	}
+	_, err = c.tell(ctx, list, began)
+	return err
+}
+
+// revokeSerial takes one certificate back.
+func (c *Cluster) revokeSerial(ctx context.Context, what Revocation) (RevocationReport, error) {
+	began, out := time.Now(), RevocationReport{Of: what.Serial}
+	events, err := c.Audit(ctx)
+	if err != nil {
+		return out, err
+	}
+	var found []audit.Event
+	for _, e := range (audit.Filter{Serial: what.Serial}).Select(events) {
+		if e.Kind == audit.Issued && e.Refused == "" {
+			found = append(found, e)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return out, InputError{fmt.Errorf("Vault's log knows of no certificate with the serial %s: `ashlar pki audit` lists what was issued", what.Serial)}
+	case len(found) > 1:
+		return out, InputError{fmt.Errorf("%d certificates have serials that begin with %s: give it in full", len(found), what.Serial)}
+	case !found[0].Alive(began):
+		return out, InputError{fmt.Errorf("the certificate %s of %s has expired already", found[0].Serial, found[0].Who)}
+	}
+	sever := netip.Prefix{}
+	if from, err := netip.ParseAddr(found[0].From); err == nil {
+		sever = netip.PrefixFrom(from, from.BitLen())
+	}
+	out.Certificates = revocations(found, what, sever, began)
+	if err := c.revokeInVault(ctx, found, out.Certificates); err != nil {
+		return out, err
+	}
+	return c.spread(ctx, out, began, func(*unit.Revoked) {})
+}
