@@ -43,6 +43,9 @@ type Target struct {
 	// VaultAt speaks to Vault on some machines without any token, from the operator's seat.
 	VaultAt func(ctx context.Context, machines ...provider.Machine) (*vault.Client, error)
 	Now     func() time.Time
+	// Revoke takes certificates back, as `ashlar pki revoke` does. Forget strikes them off the list of what is refused: only for
+	// those whose keys are gone.
+	Revoke, Forget func(context.Context, []Taken) error
 
 	// What several claims look at is collected once.
 	leavesOnce sync.Mutex

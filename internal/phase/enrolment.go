@@ -77,6 +77,7 @@ func (c *Cluster) enrolment(ctx context.Context) ([]enrolled, error) {
 		all[i].want.Revoked = revoked.For(e.machine.Role, e.machine.Name)
 		_, all[i].out = revoked.Machine(e.machine.Name)
 	}
+	c.leaveAlone(all)
 	return all, err
 }
 

@@ -69,8 +69,8 @@ func applyNodes(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 			return fmt.Errorf("list nodes: %w", err)
 		}
 		for _, name := range strayNodes(c.inService(revoked), nodes.Items) {
-			if err := client.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-				return fmt.Errorf("delete node %s, whose machine is gone: %w", name, err)
+			if err := deleteNode(ctx, client, name); err != nil {
+				return err
 			}
 		}
 		drift, err := c.nodeDrift(ctx)
@@ -89,6 +89,25 @@ func applyNodes(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 	}
 	progress.Detail("waiting for DNS")
 	return baseline.Ready(ctx, config)
+}
+
+// deleteNode deletes the node of a machine that is gone or revoked, and its pods with it: their tokens end, and what they did is
+// done elsewhere at once.
+func deleteNode(ctx context.Context, client kubernetes.Interface, name string) error {
+	if err := client.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete node %s, whose machine is gone: %w", name, err)
+	}
+	pods, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + name})
+	if err != nil {
+		return fmt.Errorf("list the pods of node %s: %w", name, err)
+	}
+	now := metav1.DeleteOptions{GracePeriodSeconds: new(int64)}
+	for _, p := range pods.Items {
+		if err := client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, now); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("delete pod %s/%s of node %s: %w", p.Namespace, p.Name, name, err)
+		}
+	}
+	return nil
 }
 
 // nodeDrift reads nodes, pods and what machines report, and compares.

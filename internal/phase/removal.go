@@ -36,7 +36,7 @@ func applyRemoval(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progr
 	}
 	for _, m := range gone {
 		progress.Detail("%s", m.Name)
-		if _, err := c.revokeMachine(ctx, Revocation{Machine: m.Name, Reason: "removed from the file"}, m.Address, false); err != nil {
+		if _, err := c.revokeMachine(ctx, Revocation{Machine: m.Name, Reason: "removed from the file"}, m, false); err != nil {
 			return err
 		}
 		if err := c.Provider.Delete(ctx, m.Name); err != nil {

@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
 
+	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/audit"
+	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
-	"ashlar.dev/ashlar/internal/vault"
 )
 
 // Revocation is what somebody wants taken back: one of the first three.
@@ -57,14 +58,14 @@ func (c *Cluster) RevokeMachine(ctx context.Context, what Revocation) (Revocatio
 	}
 	for _, m := range machines {
 		if m.Name == what.Machine {
-			return c.revokeMachine(ctx, what, m.Address, true)
+			return c.revokeMachine(ctx, what, m, true)
 		}
 	}
 	return RevocationReport{}, InputError{fmt.Errorf("the file declares no machine %q; one that it no longer declares is revoked by `ashlar up`", what.Machine)}
 }
 
 // revokeMachine takes back all that a machine holds. One that stays declared is kept out until it is made anew.
-func (c *Cluster) revokeMachine(ctx context.Context, what Revocation, address netip.Addr, declared bool) (RevocationReport, error) {
+func (c *Cluster) revokeMachine(ctx context.Context, what Revocation, m provider.Machine, declared bool) (RevocationReport, error) {
 	began, out := time.Now(), RevocationReport{Of: what.Machine}
 	v, err := c.operatorVault(ctx)
 	if err != nil {
@@ -78,20 +79,43 @@ func (c *Cluster) revokeMachine(ctx context.Context, what Revocation, address ne
 		return out, err
 	}
 	sever := netip.Prefix{}
-	if address.IsValid() {
-		sever = netip.PrefixFrom(address, address.BitLen())
+	if m.Address.IsValid() {
+		sever = netip.PrefixFrom(m.Address, m.Address.BitLen())
 	}
 	issued := audit.Filter{Machine: what.Machine}.Select(events)
 	out.Certificates = revocations(issued, what, sever, began)
 	if err := c.revokeInVault(ctx, issued, out.Certificates); err != nil {
 		return out, err
 	}
-	return c.spread(ctx, out, began, func(r *unit.Revoked) {
-		r.Machines = letIn(r.Machines, what.Machine)
-		if declared {
-			r.Machines = shut(r.Machines, unit.ShutOut{Name: what.Machine, Reason: what.Reason, At: began.UTC()})
+	if !declared { // `up` goes on, and waits for machines and nodes as ever
+		list, err := c.list(ctx, out, began, func(r *unit.Revoked) { r.Machines = letIn(r.Machines, what.Machine) })
+		if err == nil {
+			_, err = c.write(ctx, list)
 		}
+		return out, err
+	}
+	out, err = c.spread(ctx, out, began, func(r *unit.Revoked) {
+		r.Machines = shut(r.Machines, unit.ShutOut{Name: what.Machine, Reason: what.Reason, At: began.UTC()})
 	})
+	if err == nil && m.Role == v1alpha1.RoleWorker {
+		err = c.dropNode(ctx, what.Machine)
+	}
+	return out, err
+}
+
+// dropNode takes a node out of Kubernetes.
+func (c *Cluster) dropNode(ctx context.Context, name string) error {
+	config, err := c.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, heardTimeout)
+	defer cancel()
+	return deleteNode(ctx, client, name)
 }
 
 // revocations are of the certificates that are still good.
@@ -129,10 +153,7 @@ func (c *Cluster) revokeInVault(ctx context.Context, events []audit.Event, certs
 
 // spread lists what was revoked, and has every machine that is asked know of it.
 func (c *Cluster) spread(ctx context.Context, out RevocationReport, began time.Time, more func(*unit.Revoked)) (RevocationReport, error) {
-	list, err := c.changeRevoked(ctx, began, func(r *unit.Revoked) {
-		r.Credentials = addRevocations(r.Credentials, out.Certificates)
-		more(r)
-	})
+	list, err := c.list(ctx, out, began, more)
 	if err != nil {
 		return out, err
 	}
@@ -143,71 +164,12 @@ func (c *Cluster) spread(ctx context.Context, out RevocationReport, began time.T
 	return out, err
 }
 
-// revokeUser shuts a user, a robot or somebody of the provider's out.
-func (c *Cluster) revokeUser(ctx context.Context, what Revocation) (RevocationReport, error) {
-	began, out := time.Now(), RevocationReport{Of: what.User}
-	v, err := c.operatorVault(ctx)
-	if err != nil {
-		return out, err
-	}
-	until, robot := began.Add(vault.IdentityTTL), false
-	switch {
-	case strings.HasPrefix(what.User, vault.ProviderPrefix):
-		// Vault knows such people by what only the provider understands: the API refuses them for as long as a session lasts.
-		until = began.Add(c.Spec.Spec.PKI.AdminTTL.Duration)
-		out.Notes = append(out.Notes, "who comes from the provider can log in there again: shut them out there, too")
-	default:
-		out.Tokens, err = v.ShutOutPerson(ctx, what.User)
-		if errors.Is(err, vault.ErrNotFound) {
-			robot = true
-			out.Tokens, err = v.ShutOutRobot(ctx, what.User)
-		}
-		if errors.Is(err, vault.ErrNotFound) {
-			return out, InputError{fmt.Errorf("there is no user and no robot %q: `ashlar user list` lists users", what.User)}
-		}
-		if err != nil {
-			return out, err
-		}
-	}
-	out.Certificates = []unit.Revocation{{User: what.User, Of: what.User, Reason: what.Reason, At: began.UTC(), Until: until.UTC()}}
-	return c.spread(ctx, out, began, func(r *unit.Revoked) {
-		if robot {
-			r.Users = shut(r.Users, unit.ShutOut{Name: what.User, Reason: what.Reason, At: began.UTC()})
-		}
+// list writes down what was revoked.
+func (c *Cluster) list(ctx context.Context, out RevocationReport, now time.Time, more func(*unit.Revoked)) (unit.Revoked, error) {
+	return c.changeRevoked(ctx, now, func(r *unit.Revoked) {
+		r.Credentials = addRevocations(r.Credentials, out.Certificates)
+		more(r)
 	})
-}
-
-// Enable lets a user or a robot in again, also one that was revoked. The client must hold a root token.
-func (c *Cluster) Enable(ctx context.Context, root *vault.Client, user string) error {
-	err := root.DisablePerson(ctx, user, false)
-	if errors.Is(err, vault.ErrNotFound) {
-		err = root.EnableRobot(ctx, user)
-	}
-	if err != nil {
-		return err
-	}
-	return c.LetIn(ctx, user)
-}
-
-// LetIn takes back that a user was revoked: what they get from now on is good.
-func (c *Cluster) LetIn(ctx context.Context, user string) error {
-	have, err := c.revoked(ctx)
-	if err != nil {
-		return err
-	}
-	of := func(r unit.Revocation) bool { return r.User == user }
-	if _, out := have.User(user); !out && !slices.ContainsFunc(have.Credentials, of) {
-		return nil
-	}
-	began := time.Now()
-	list, err := c.changeRevoked(ctx, began, func(r *unit.Revoked) {
-		r.Users, r.Credentials = letIn(r.Users, user), slices.DeleteFunc(r.Credentials, of)
-	})
-	if err != nil {
-		return err
-	}
-	_, err = c.tell(ctx, list, began)
-	return err
 }
 
 // revokeSerial takes one certificate back.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/vault"
 )
@@ -101,15 +102,11 @@ func (c *Cluster) tell(ctx context.Context, r unit.Revoked, began time.Time) ([]
 				continue
 			}
 			out[i].Machine, out[i].Problem = e.machine.Name, ""
-			if _, err := v.ReadDocument(ctx, e.machine.Name, vault.Status, &e.status); err != nil {
-				out[i].Problem = err.Error()
-			} else if e.status.Desired < e.version {
-				out[i].Problem = "it has not read it yet"
-			} else if out[i].Problem = c.goesBy(ctx, e); out[i].Problem == "" {
+			if out[i].Problem = c.deaf(ctx, v, e); out[i].Problem == "" {
 				out[i].Seconds = time.Since(began).Seconds()
-				continue
+			} else {
+				waiting++
 			}
-			waiting++
 		}
 		if waiting == 0 {
 			break
@@ -121,6 +118,24 @@ func (c *Cluster) tell(ctx context.Context, r unit.Revoked, began time.Time) ([]
 		}
 	}
 	return out, nil
+}
+
+// deaf says why a machine does not refuse yet what it was told to.
+func (c *Cluster) deaf(ctx context.Context, v *vault.Client, e enrolled) string {
+	if _, err := v.ReadDocument(ctx, e.machine.Name, vault.Status, &e.status); err != nil {
+		return err.Error()
+	}
+	if e.status.Desired < e.version {
+		return "it has not read it yet"
+	}
+	for _, u := range unit.For(e.want) {
+		if u.Name == unit.Sever && !slices.ContainsFunc(e.status.Units, func(s agent.UnitStatus) bool {
+			return s.Name == u.Name && s.Digest == u.Digest() && s.State.Settled()
+		}) {
+			return "its connections have not ended yet"
+		}
+	}
+	return c.goesBy(ctx, e)
 }
 
 // goesBy says why an API server does not decide by its newest policy yet.

@@ -174,6 +174,9 @@ func serialNumber(s string) *big.Int {
 	return new(big.Int).SetBytes(b)
 }
 
+// Sever is the unit that ends connections.
+const Sever = "sever"
+
 // sever ends connections to the machine that were open before a revocation, from where it was used; whoever may connect
 // does so again. It looks at the newest revocation only: earlier ones have been dealt with.
 func sever(d Desired, lists []File, ports ...int) []Unit {
@@ -198,7 +201,7 @@ func sever(d Desired, lists []File, ports ...int) []Unit {
 		clauses = append(clauses, "dst "+f)
 	}
 	return []Unit{{
-		Name: "sever",
+		Name: Sever,
 		Args: []string{"/usr/bin/ss", "--kill", "--no-header", "--tcp", "state", "established",
 			to + " and ( " + strings.Join(clauses, " or ") + " )"},
 		// Its time is part of what it is: another revocation of the same place is another run.

@@ -35,7 +35,23 @@ func init() {
 			editVault(t, target, "", "audit", "disable", "audit-2")
 			editVault(t, target, "", "audit", "enable", "-path=audit-2", "file", "file_path=/var/log/vault/audit-2.log", "log_raw=true")
 		}},
+		sabotage{"pki-revocation", "API servers do not hear what was revoked", deaf(v1alpha1.RoleControlPlane, "kube-apiserver")},
+		sabotage{"pki-revocation", "etcd does not hear what was revoked", deaf(v1alpha1.RoleEtcd, "etcd-k8s")},
 	)
+}
+
+// deaf stops the agents of a role, which would hand on what was revoked.
+func deaf(role v1alpha1.Role, unit string) func(*testing.T, *claim.Target) {
+	signal := func(name string) string {
+		return `pid=$(sed 's/.*"pid":\([0-9]*\).*/\1/' /run/ashlar/units/` + unit + `.json); kill -` + name + ` $(cut -d ' ' -f 4 /proc/$pid/stat)`
+	}
+	return func(t *testing.T, target *claim.Target) {
+		t.Cleanup(func() {
+			onRole(t, target, role, signal("CONT"))
+			ashlar(t, "up")
+		})
+		onRole(t, target, role, signal("STOP"))
+	}
 }
 
 // vaultSabotage changes Vault's layout; `up` mends it.
