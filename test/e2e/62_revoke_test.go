@@ -301,6 +301,15 @@ func TestRevokeSerial(t *testing.T) {
 				fmt.Sprintf("https://%s:%d/pods", worker.Address, unit.PortKubelet), "")
 		}},
 	}, func() { ashlar(t, "pki", "revoke", "--serial", serial, "--reason", "sent around") })
+	t.Run("the webhook is away", func(t *testing.T) {
+		pid := fmt.Sprint(unitsOf(t, "control-plane-0")["webhook"])
+		t.Cleanup(func() { ashlar(t, "exec", "control-plane-0", "--", "kill", "-CONT", pid) })
+		ashlar(t, "exec", "control-plane-0", "--", "kill", "-STOP", pid)
+		kubectl(t, "get", "secrets")
+		if err := get(t.Context(), clientFrom(target, provider.FromOperator, unit.CAKubernetes, unit.APIServerName, &pair, true), api, ""); err == nil {
+			t.Error("what was revoked is let in while the webhook is away")
+		}
+	})
 	if out := ashlar(t, "pki", "audit", "--serial", serial); !strings.Contains(out, "issued") || !strings.Contains(out, "revoked") {
 		t.Errorf("the audit says\n%s", out)
 	}
