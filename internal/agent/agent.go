@@ -261,7 +261,7 @@ func (a *Agent) report(ctx context.Context) {
 		return
 	}
 	d := a.desired()
-	s := Status{Machine: d.Self, Booted: a.booted, Desired: a.kept.Version, Revision: a.revision, Units: a.sup.statuses(), Held: held(time.Now()), Problems: a.problems}
+	s := Status{Machine: d.Self, Booted: a.booted, Desired: a.kept.Version, Revision: a.revision, Units: a.sup.statuses(), Held: held(heldFile, time.Now()), Problems: a.problems}
 	for _, p := range unit.ProfilesOf(d.Me().Role) {
 		if c, err := loadCertificate(p.For(d.Self)); err == nil && c != nil {
 			s.Certificates = append(s.Certificates, describe(p, c))

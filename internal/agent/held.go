@@ -23,9 +23,9 @@ type obtained struct {
 	NotAfter time.Time `json:"notAfter"`
 }
 
-func loadHeld() ([]obtained, error) {
+func loadHeld(file string) ([]obtained, error) {
 	var all []obtained
-	err := loadJSON(heldFile, &all)
+	err := loadJSON(file, &all)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -36,16 +36,17 @@ func loadHeld() ([]obtained, error) {
 func (s *session) note(cert vault.Certificate, now time.Time) error {
 	s.noting.Lock()
 	defer s.noting.Unlock()
-	all, err := loadHeld()
-	if err != nil {
-		s.log.Error("read what certificates there were", "error", err) // a damaged note keeps nobody from a certificate
-	}
+	return addHeld(heldFile, obtained{Serial: cert.Serial, NotAfter: cert.NotAfter.UTC()}, now)
+}
+
+func addHeld(file string, more obtained, now time.Time) error {
+	all, _ := loadHeld(file) // a damaged note keeps nobody from a certificate
 	all = slices.DeleteFunc(all, func(o obtained) bool { return !now.Before(o.NotAfter) })
-	b, err := json.Marshal(append(all, obtained{Serial: cert.Serial, NotAfter: cert.NotAfter.UTC()}))
+	b, err := json.Marshal(append(all, more))
 	if err != nil {
 		return err
 	}
-	if err := writeFile(heldFile, b, 0o600); err != nil {
+	if err := writeFile(file, b, 0o600); err != nil {
 		return fmt.Errorf("note a certificate: %w", err)
 	}
 	return nil
@@ -57,8 +58,8 @@ func (s *session) isRevoked(ca unit.CA, cert *x509.Certificate) bool {
 }
 
 // held are the serial numbers of what the agent obtained and has not expired.
-func held(now time.Time) []string {
-	all, _ := loadHeld() // what cannot be read is said when the next is noted
+func held(file string, now time.Time) []string {
+	all, _ := loadHeld(file) // what cannot be read is no account
 	var out []string
 	for _, o := range all {
 		if now.Before(o.NotAfter) {

@@ -211,6 +211,9 @@ func TestLiveFiles(t *testing.T) {
 		}
 	}
 	s.apply(ctx, with("2", "1"), false)
+	if now := s.statuses()[0]; !ready(now) {
+		t.Errorf("a changed live file made it %+v", now)
+	}
 	says(live, "2")
 	if now := await(t, s, "a", ready); now.PID != first.PID {
 		t.Error("a changed live file restarted the unit")

@@ -71,10 +71,7 @@ func loot(t *testing.T, target *claim.Target, machine string) []thief {
 	t.Helper()
 	kubelet := stolen(t, target, machine, unit.Profile{CA: unit.CAKubernetes, Name: "kubelet"})
 	calico := stolen(t, target, machine, unit.Profile{CA: unit.CAEtcdOverlay, Name: "calico-node"})
-	token, err := target.Provider.Read(t.Context(), machine, unit.VaultTokenFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	token := strings.TrimSpace(ashlar(t, "exec", machine, "--", "cat", unit.VaultTokenFile))
 	lb, etcd, vault := target.Desired.WithRole("lb")[0], target.Desired.WithRole("etcd")[0], target.Desired.WithRole("vault")[0]
 	api := fmt.Sprintf("https://%s:%d", lb.Address, unit.PortAPIServer)
 	fresh := func(ca unit.CA, name string, pair *tls.Certificate, url, from, bearer string) func(context.Context) error {
@@ -88,7 +85,7 @@ func loot(t *testing.T, target *claim.Target, machine string) []thief {
 	return []thief{
 		{"its kubelet's certificate, elsewhere", fresh(unit.CAKubernetes, unit.APIServerName, &kubelet, api+"/api/v1/nodes/"+machine, "worker-0", "")},
 		{"its certificate at etcd, elsewhere", fresh(unit.CAEtcdOverlay, etcd.Name, &calico, fmt.Sprintf("https://%s:%d/version", etcd.Address, unit.EtcdClusters[2].ClientPort), "worker-0", "")},
-		{"its Vault token", fresh(unit.CAVault, vault.Name, nil, fmt.Sprintf("https://%s:%d/v1/auth/token/lookup-self", vault.Address, unit.PortVault), machine, string(token))},
+		{"its Vault token", fresh(unit.CAVault, vault.Name, nil, fmt.Sprintf("https://%s:%d/v1/auth/token/lookup-self", vault.Address, unit.PortVault), machine, token)},
 		{"a watch that was open", watch},
 	}
 }
