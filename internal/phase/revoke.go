@@ -56,12 +56,40 @@ func (c *Cluster) RevokeMachine(ctx context.Context, what Revocation) (Revocatio
 	if err != nil {
 		return RevocationReport{}, err
 	}
+	have, err := c.revoked(ctx)
+	if err != nil {
+		return RevocationReport{}, err
+	}
 	for _, m := range machines {
-		if m.Name == what.Machine {
-			return c.revokeMachine(ctx, what, m, true)
+		if m.Name != what.Machine {
+			continue
 		}
+		if last := lastOfItsRole(m.Name, m.Role, c.inService(have)); last != nil {
+			return RevocationReport{}, InputError{last}
+		}
+		return c.revokeMachine(ctx, what, m, true)
 	}
 	return RevocationReport{}, InputError{fmt.Errorf("the file declares no machine %q; one that it no longer declares is revoked by `ashlar up`", what.Machine)}
+}
+
+// lastOfItsRole refuses to take away what the cluster could not go on without, and nobody could make anew.
+func lastOfItsRole(name string, role v1alpha1.Role, inService []v1alpha1.Machine) error {
+	if role == v1alpha1.RoleWorker || slices.ContainsFunc(inService, func(m v1alpha1.Machine) bool { return m.Role == role && m.Name != name }) {
+		return nil
+	}
+	return fmt.Errorf("%s is the only %s machine in service, and the cluster would end with it: revoke single certificates, or make the cluster anew", name, role)
+}
+
+// notes are what revoking a machine of a role does not do.
+func notes(role v1alpha1.Role) []string {
+	switch role {
+	case v1alpha1.RoleControlPlane:
+		return []string{"the key that signs ServiceAccount tokens was on it: whoever has that can go on making tokens",
+			"API servers read no list for its front-proxy certificate: it is good until it expires"}
+	case v1alpha1.RoleEtcd, v1alpha1.RoleVault:
+		return []string{"the number of members is decided when a cluster is created: in this version it cannot be made anew"}
+	}
+	return nil
 }
 
 // revokeMachine takes back all that a machine holds. One that stays declared is kept out until it is made anew.
@@ -94,6 +122,7 @@ func (c *Cluster) revokeMachine(ctx context.Context, what Revocation, m provider
 		}
 		return out, err
 	}
+	out.Notes = notes(m.Role)
 	out, err = c.spread(ctx, out, began, func(r *unit.Revoked) {
 		r.Machines = shut(r.Machines, unit.ShutOut{Name: what.Machine, Reason: what.Reason, At: began.UTC()})
 	})
@@ -158,9 +187,6 @@ func (c *Cluster) spread(ctx context.Context, out RevocationReport, began time.T
 		return out, err
 	}
 	out.Heard, err = c.tell(ctx, list, began)
-	if slices.ContainsFunc(out.Certificates, func(r unit.Revocation) bool { return r.CA == unit.CAFrontProxy }) {
-		out.Notes = append(out.Notes, "a front-proxy certificate has no list that API servers would read: it ends with its CA")
-	}
 	return out, err
 }
 
