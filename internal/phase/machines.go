@@ -81,7 +81,7 @@ func observeMachines(ctx context.Context, c *Cluster) ([]Drift, error) {
 		case have[i].Role != m.Role:
 			return nil, fmt.Errorf("machine %s is a %s machine, the file says %s: name the pool differently, so that a new machine is made",
 				m.Name, have[i].Role, m.Role)
-		case have[i].State == provider.Stopped:
+		case have[i].State == provider.Stopped && !c.wasRevoked(m.Name):
 			drift = append(drift, Drift{Object: m.Name, Cause: "the machine is powered off", Action: "power it on"})
 		}
 	}
@@ -121,7 +121,7 @@ func applyMachines(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) e
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, m := range machines {
-		if m.State == provider.Running {
+		if m.State == provider.Running || m.State == provider.Stopped && c.wasRevoked(m.Name) {
 			continue
 		}
 		g.Go(func() error {

@@ -213,7 +213,7 @@ func (c *Cluster) revokeSerial(ctx context.Context, what Revocation) (Revocation
 	}
 	switch {
 	case len(found) == 0:
-		return out, InputError{fmt.Errorf("Vault's log knows of no certificate with the serial %s: `ashlar pki audit` lists what was issued", what.Serial)}
+		return out, InputError{fmt.Errorf("vault's log knows of no certificate with the serial %s: `ashlar pki audit` lists what was issued", what.Serial)}
 	case len(found) > 1:
 		return out, InputError{fmt.Errorf("%d certificates have serials that begin with %s: give it in full", len(found), what.Serial)}
 	case !found[0].Alive(began):

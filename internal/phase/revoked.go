@@ -37,7 +37,10 @@ func (c *Cluster) changeRevoked(ctx context.Context, now time.Time, change func(
 		}
 		change(&r)
 		r.Credentials = slices.DeleteFunc(r.Credentials, func(c unit.Revocation) bool { return !now.Before(c.Until) })
-		if err = v.WriteRevoked(ctx, version, r); !errors.Is(err, vault.ErrConflict) || ctx.Err() != nil {
+		if err = v.WriteRevoked(ctx, version, r); err == nil {
+			return r, c.remember(r)
+		}
+		if !errors.Is(err, vault.ErrConflict) || ctx.Err() != nil {
 			return r, err
 		}
 	}

@@ -201,6 +201,15 @@ func TestRevokeMachine(t *testing.T) {
 		t.Errorf("the list says\n%s", out)
 	}
 
+	// Powered off, it stays off.
+	if err := target.Provider.PowerOff(t.Context(), machine); err != nil {
+		t.Fatal(err)
+	}
+	ashlar(t, "up")
+	if _, code := try("-f", file, "exec", machine, "--", "true"); code == 0 {
+		t.Error("up has powered a revoked machine on")
+	}
+
 	declare(t, "count: 3}", "count: 2}")
 	ashlar(t, "up")
 	declare(t, "count: 2}", "count: 3}")
