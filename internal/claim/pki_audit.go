@@ -17,7 +17,7 @@ import (
 var pkiAudit = Claim{
 	ID:    "pki-audit",
 	Says:  "Handles leasing, key revocation, key rolling, Audits CA events",
-	Holds: "each login, issuance, revocation and change of a policy, also one refused, is in two audit logs with machine and serial, and no secret is",
+	Holds: "each login, issuance, revocation and change of a policy, also one refused, is in two audit logs with machine and serial, and no secret is; every certificate there is accounted for",
 	Probe: probePKIAudit,
 }
 
@@ -54,7 +54,30 @@ func probePKIAudit(ctx context.Context, t *Target) ([]Evidence, error) {
 		}
 		out = append(append(out, leak), changed...)
 	}
-	return out, nil
+	strange, err := t.unaccounted(ctx)
+	return append(out, strange), err
+}
+
+// unaccounted looks for a certificate that is good, and that no unit has.
+func (t *Target) unaccounted(ctx context.Context) (Evidence, error) {
+	e := Evidence{Attempt: "find a certificate in Vault's log that nobody accounts for", As: "root", Want: Refused, Got: Refused}
+	events, err := t.Audit(ctx)
+	good := 0
+	for _, l := range events {
+		if l.Alive(t.Now()) {
+			good++
+		}
+		if l.Flag != "" && e.Held() {
+			e.Got, e.Answer = Allowed, fmt.Sprintf("%s/%s %s, serial %s: %s", l.CA, l.Profile, l.Name, l.Serial, l.Flag)
+		}
+	}
+	if err == nil && good == 0 {
+		err = errors.New("the log has no certificate at all")
+	}
+	if e.Held() {
+		e.Answer = fmt.Sprintf("%d are good, and are known", good)
+	}
+	return e, err
 }
 
 // lookUp finds a trace in a log.

@@ -44,6 +44,6 @@ func Target(ctx context.Context, c *Cluster) (*claim.Target, error) {
 	return &claim.Target{
 		Spec: c.Spec, Machines: machines, Provider: c.Provider, Bundle: c.Bundle, Vault: v,
 		Desired: c.desiredFor("", machines, cas), Admin: admin, Baseline: objects, VaultAt: c.vaultClient, Now: time.Now,
-		Revoke: c.revokeTaken, Forget: c.forgetTaken,
+		Revoke: c.revokeTaken, Forget: c.forgetTaken, Audit: c.Audit,
 	}, nil
 }
