@@ -227,6 +227,7 @@ func (a *Agent) credentials(ctx context.Context) {
 	if len(renewed) > 0 || written {
 		a.sup.bump()
 	}
+	a.sup.restart(a.session.takeReplaced())
 	if len(renewed) > 0 {
 		a.sup.reload(func(c unit.Certificate) bool {
 			return slices.ContainsFunc(renewed, func(r unit.Certificate) bool { return r.Profile.CertFile() == c.Profile.CertFile() })

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/vault"
 )
@@ -55,6 +57,35 @@ func addHeld(file string, more obtained, now time.Time) error {
 // isRevoked says whether a certificate must be replaced before its time.
 func (s *session) isRevoked(ca unit.CA, cert *x509.Certificate) bool {
 	return slices.ContainsFunc(s.revoked, func(r unit.Revocation) bool { return r.CA == ca && r.Serial == colons(cert.SerialNumber) })
+}
+
+// replace notes that a revoked certificate has a successor, which whoever holds it in memory would turn to in minutes only.
+func (s *session) replace(c unit.Certificate) {
+	s.noting.Lock()
+	defer s.noting.Unlock()
+	s.replaced = append(s.replaced, c)
+}
+
+func (s *session) takeReplaced() []unit.Certificate {
+	s.noting.Lock()
+	defer s.noting.Unlock()
+	out := s.replaced
+	s.replaced = nil
+	return out
+}
+
+// restart ends the processes that use one of these certificates: they come back, with its successor.
+func (s *supervisor) restart(using []unit.Certificate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.units {
+		// One that hears a signal has been told; Vault, restarted, would be sealed.
+		if r.proc != nil && r.spec.ReloadSignal == 0 && slices.ContainsFunc(r.spec.Certificates, func(c unit.Certificate) bool {
+			return slices.ContainsFunc(using, func(u unit.Certificate) bool { return u.Profile.CertFile() == c.Profile.CertFile() })
+		}) {
+			_ = r.proc.signal(unix.SIGTERM)
+		}
+	}
 }
 
 // held are the serial numbers of what the agent obtained and has not expired.

@@ -34,6 +34,8 @@ type session struct {
 	noting   sync.Mutex
 	// revoked are among others this machine's own certificates that it must replace.
 	revoked []unit.Revocation
+	// replaced are those that it has replaced, and that some process may still hold.
+	replaced []unit.Certificate
 }
 
 // newSession logs in: by the kept token if that is still good, or else by the init token.
@@ -190,7 +192,8 @@ func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted s
 		return false, err
 	}
 	reason := due(have, c, trusted, time.Now().Add(-s.client.Skew())) // by Vault's clock, which its certificates go by
-	if reason == "" && s.isRevoked(c.Profile.CA, have) {
+	revoked := have != nil && s.isRevoked(c.Profile.CA, have)
+	if reason == "" && revoked {
 		reason = "it was revoked"
 	}
 	if reason == "" {
@@ -212,7 +215,13 @@ func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted s
 		return false, err
 	}
 	s.log.Info("certificate", "ca", c.Profile.CA, "name", c.Profile.Name, "because", reason)
-	return true, install(c.Profile, []byte(cert.Chain), keyPEM)
+	if err := install(c.Profile, []byte(cert.Chain), keyPEM); err != nil {
+		return false, err
+	}
+	if revoked {
+		s.replace(c)
+	}
+	return true, nil
 }
 
 // secrets puts each secret that a unit needs into its file, and says whether any was missing.

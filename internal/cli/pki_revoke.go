@@ -23,7 +23,7 @@ it, and connections from where it belongs end.
 
 A machine is shut out as a whole: ` + "`ashlar up`" + ` leaves it alone until its pool has become smaller and it is made anew. A user is shut
 out until ` + "`ashlar user enable`" + `. A certificate is any that Vault's log knows, also one that nobody uses; a machine whose certificate
-it is gets another.`,
+it is gets another, and starts what uses it again.`,
 		Example: `  ashlar pki revoke --machine worker-2 --reason "stolen disk, INC-42"
   ashlar pki revoke --user alice --reason "left the company"`,
 		Args: noArgs,
