@@ -27,6 +27,8 @@ const (
 
 	// interval is how often the agent looks at what it has.
 	interval = 10 * time.Second
+	// watchful is how often those do that hear first what was revoked, and ask.
+	watchful = 4 * time.Second
 	// retryFirst and retryLast bound how soon something that failed is tried again.
 	retryFirst = 100 * time.Millisecond
 	retryLast  = interval
@@ -131,7 +133,17 @@ func (a *Agent) reconcile(ctx context.Context) time.Duration {
 		return a.again()
 	}
 	a.retry = retryFirst
-	return interval + rand.N(interval/5)
+	every := rest(a.desired().Me().Role)
+	return every + rand.N(every/5)
+}
+
+// rest is how long a machine may go without news. Those that others' credentials are shown to hear soon of what was revoked.
+func rest(role v1alpha1.Role) time.Duration {
+	switch role {
+	case v1alpha1.RoleControlPlane, v1alpha1.RoleEtcd, v1alpha1.RoleLB:
+		return watchful
+	}
+	return interval
 }
 
 // again is how long to wait after a failure: longer each time.
@@ -208,7 +220,11 @@ func (a *Agent) withVault(ctx context.Context) {
 // pace is that of this machine's cluster.
 func (a *Agent) pace() (ask, beat time.Duration) {
 	d := a.desired()
-	return Pace(len(d.Machines), d.LeafTTL)
+	ask, beat = Pace(len(d.Machines), d.LeafTTL)
+	if often := rest(d.Me().Role); often < interval {
+		ask = often
+	}
+	return ask, beat
 }
 
 // ask reads the desired document, and goes by it if it is another than the one that is kept.
@@ -234,6 +250,7 @@ func (a *Agent) ask(ctx context.Context) error {
 // credentials gets what certificates and secrets are missing or due.
 func (a *Agent) credentials(ctx context.Context) {
 	units := unit.For(a.desired())
+	a.session.revoked = a.desired().Revoked
 	renewed, err := a.session.certificates(ctx, units, a.desired().CAs)
 	if err != nil {
 		a.problem("get certificates", err)
@@ -245,6 +262,7 @@ func (a *Agent) credentials(ctx context.Context) {
 	if len(renewed) > 0 || written {
 		a.sup.bump()
 	}
+	a.sup.restart(a.session.takeReplaced())
 	if len(renewed) > 0 {
 		a.sup.reload(func(c unit.Certificate) bool {
 			return slices.ContainsFunc(renewed, func(r unit.Certificate) bool { return r.Profile.CertFile() == c.Profile.CertFile() })
@@ -280,7 +298,7 @@ func (a *Agent) report(ctx context.Context) {
 		return
 	}
 	d := a.desired()
-	s := Status{Machine: d.Self, Booted: a.booted, Desired: a.kept.Version, Revision: a.revision, Units: a.sup.statuses(), Problems: a.problems}
+	s := Status{Machine: d.Self, Booted: a.booted, Desired: a.kept.Version, Revision: a.revision, Units: a.sup.statuses(), Held: held(heldFile, time.Now()), Problems: a.problems}
 	for _, p := range unit.ProfilesOf(d.Me().Role) {
 		if c, err := loadCertificate(p.For(d.Self)); err == nil && c != nil {
 			s.Certificates = append(s.Certificates, describe(p, c))

@@ -33,6 +33,11 @@ type session struct {
 	reported int
 	// known is the version of the desired document that this session read last.
 	known int
+	noting   sync.Mutex
+	// revoked are among others this machine's own certificates that it must replace.
+	revoked []unit.Revocation
+	// replaced are those that it has replaced, and that some process may still hold.
+	replaced []unit.Certificate
 }
 
 // newSession logs in: by the kept token if that is still good, or else by the init token.
@@ -201,6 +206,10 @@ func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted s
 	if reason == "" && have.NotBefore.Before(s.boot.RenewBefore.Add(-backdating)) {
 		reason = "the Vault that signed it is lost"
 	}
+	revoked := have != nil && s.isRevoked(c.Profile.CA, have)
+	if reason == "" && revoked {
+		reason = "it was revoked"
+	}
 	if reason == "" {
 		return false, nil
 	}
@@ -216,8 +225,17 @@ func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted s
 	if err != nil {
 		return false, err
 	}
+	if err := s.note(cert, time.Now()); err != nil {
+		return false, err
+	}
 	s.log.Info("certificate", "ca", c.Profile.CA, "name", c.Profile.Name, "because", reason)
-	return true, install(c.Profile, []byte(cert.Chain), keyPEM)
+	if err := install(c.Profile, []byte(cert.Chain), keyPEM); err != nil {
+		return false, err
+	}
+	if revoked {
+		s.replace(c)
+	}
+	return true, nil
 }
 
 // secrets puts each secret that a unit needs into its file, and says whether any was missing.

@@ -57,7 +57,7 @@ func newSupervisor(logDir, recordDir string) (*supervisor, error) {
 // apply makes the units run, and no others. A unit is restarted when what it runs by has changed, or, with
 // repair, when a file of it was edited on the machine.
 func (s *supervisor) apply(ctx context.Context, units []shape.Unit, repair bool) {
-	want := map[string]shape.Unit{}
+	want, was := map[string]shape.Unit{}, map[string]UnitStatus{}
 	for _, u := range units {
 		want[u.Name] = u
 	}
@@ -76,12 +76,13 @@ func (s *supervisor) apply(ctx context.Context, units []shape.Unit, repair bool)
 			s.end(name, r.spec.Grace)
 		}
 		s.mu.Lock()
+		was[name] = r.status
 		delete(s.units, name)
 		s.mu.Unlock()
 	}
 	for _, u := range units {
 		if _, new := want[u.Name]; new {
-			s.launch(ctx, u)
+			s.launch(ctx, u, was[u.Name])
 		}
 	}
 }
@@ -117,10 +118,14 @@ func (s *supervisor) refresh(r *supervised) {
 	}
 }
 
-func (s *supervisor) launch(ctx context.Context, u shape.Unit) {
+// launch begins a unit's life, or goes on with it: what only gets another file that it looks at by itself is as ready as it was.
+func (s *supervisor) launch(ctx context.Context, u shape.Unit, was UnitStatus) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &supervised{spec: u, cancel: cancel, done: make(chan struct{}),
 		status: UnitStatus{Name: u.Name, State: UnitWaiting, Digest: u.Digest()}}
+	if was.Digest == r.status.Digest {
+		r.status = was
+	}
 	s.mu.Lock()
 	s.units[u.Name] = r
 	s.mu.Unlock()

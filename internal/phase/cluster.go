@@ -36,6 +36,7 @@ type Cluster struct {
 	mu    sync.Mutex
 	vault *vaultAccess
 	kube  *kubeAccess
+	alone []string // machines that are revoked
 }
 
 // InputError is the user's to mend.

@@ -27,6 +27,7 @@ type enrolled struct {
 	boot    agent.Boot
 	status  agent.Status
 	token   bool // it keeps one on its disk
+	out     bool // revoked: it stays as it is, and is not waited for
 }
 
 // silent says that a machine has no token, or has not been heard of for so long that it may have expired.
@@ -49,6 +50,7 @@ func (c *Cluster) enrolment(ctx context.Context) ([]enrolled, error) {
 		return nil, err
 	}
 	all := make([]enrolled, len(machines))
+	parent := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	for i, m := range machines {
 		g.Go(func() error {
@@ -68,7 +70,17 @@ func (c *Cluster) enrolment(ctx context.Context) ([]enrolled, error) {
 			return err
 		})
 	}
-	return all, g.Wait()
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	// Read after the documents: whoever revokes something writes this first.
+	revoked, _, err := v.Revoked(parent)
+	for i, e := range all {
+		all[i].want.Revoked = revoked.For(e.machine.Role, e.machine.Name)
+		_, all[i].out = revoked.Machine(e.machine.Name)
+	}
+	c.leaveAlone(all)
+	return all, err
 }
 
 func (c *Cluster) readBoot(ctx context.Context, machine string) (agent.Boot, error) {
@@ -109,6 +121,9 @@ func observeEnrolment(ctx context.Context, c *Cluster) ([]Drift, error) {
 	}
 	var drift []Drift
 	for _, e := range all {
+		if e.out {
+			continue
+		}
 		switch {
 		case e.version == 0:
 			drift = append(drift, Drift{Object: e.machine.Name, Cause: "it was never told what to be", Action: "write its desired state to Vault"})
@@ -148,6 +163,9 @@ func applyEnrolment(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) 
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, e := range all {
+		if e.out {
+			continue
+		}
 		g.Go(func() error {
 			changed := !reflect.DeepEqual(e.want, e.have)
 			if changed {

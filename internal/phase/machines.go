@@ -92,13 +92,13 @@ func observeMachines(ctx context.Context, c *Cluster) ([]Drift, error) {
 		case have[i].Role != m.Role:
 			return nil, fmt.Errorf("machine %s is a %s machine, the file says %s: name the pool differently, so that a new machine is made",
 				m.Name, have[i].Role, m.Role)
-		case have[i].State == provider.Stopped:
+		case have[i].State == provider.Stopped && !c.wasRevoked(m.Name):
 			drift = append(drift, Drift{Object: m.Name, Cause: "the machine is powered off", Action: "power it on"})
 		}
 	}
 	for _, h := range have {
 		if !slices.ContainsFunc(want, func(m v1alpha1.Machine) bool { return m.Name == h.Name }) {
-			drift = append(drift, Drift{Object: h.Name, Cause: "no pool declares this machine any more", Action: "delete it, and what Vault has for it", hides: true})
+			drift = append(drift, Drift{Object: h.Name, Cause: "no pool declares this machine any more", Action: "power it off, revoke what it holds, and delete it", hides: true})
 		}
 	}
 	if !c.Exists() {
@@ -119,7 +119,7 @@ func applyMachines(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) e
 	if err := c.makeIdentity(); err != nil {
 		return err
 	}
-	if err := c.deleteUndeclared(ctx); err != nil {
+	if err := c.powerOffUndeclared(ctx); err != nil {
 		return err
 	}
 	rejoin, err := c.lost(ctx)
@@ -136,7 +136,7 @@ func applyMachines(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) e
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, m := range machines {
-		if m.State == provider.Running {
+		if m.State == provider.Running || m.State == provider.Stopped && c.wasRevoked(m.Name) {
 			continue
 		}
 		g.Go(func() error {
@@ -181,22 +181,16 @@ func (c *Cluster) bootFile(b agent.Boot) (provider.File, error) {
 	return provider.File{Path: unit.BootFile, Mode: 0o600, Content: content}, err
 }
 
-// deleteUndeclared removes machines that the file does not have any more. The next step takes away what Vault
-// has for them.
-func (c *Cluster) deleteUndeclared(ctx context.Context) error {
-	have, err := c.Provider.List(ctx)
-	if err != nil {
-		return err
-	}
-	for _, m := range have {
-		if slices.ContainsFunc(c.Spec.Machines(), func(w v1alpha1.Machine) bool { return w.Name == m.Name }) {
-			continue
-		}
-		if err := c.Provider.Delete(ctx, m.Name); err != nil {
-			return err
+// powerOffUndeclared ends machines that the file does not have any more. They are deleted once what they hold is revoked, for
+// which Vault must be open.
+func (c *Cluster) powerOffUndeclared(ctx context.Context) error {
+	gone, err := c.undeclared(ctx)
+	for _, m := range gone {
+		if m.State == provider.Running && err == nil {
+			err = c.Provider.PowerOff(ctx, m.Name)
 		}
 	}
-	return nil
+	return err
 }
 
 // Down removes everything that was made for the cluster.

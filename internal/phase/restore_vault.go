@@ -168,7 +168,7 @@ func (c *Cluster) afterRestore(ctx context.Context, root *vault.Client, report *
 	if err := root.RevokeTokens(ctx); err != nil {
 		return err
 	}
-	want, err := c.vaultLayout(ctx)
+	want, err := c.vaultLayout(ctx, root)
 	if err != nil {
 		return err
 	}

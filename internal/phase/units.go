@@ -49,6 +49,9 @@ func observeUnits(ctx context.Context, c *Cluster) ([]Drift, error) {
 // unready says why a machine is not as it should be, by its own report.
 func unready(e enrolled, now time.Time) []Drift {
 	name := e.machine.Name
+	if e.out {
+		return nil
+	}
 	if e.machine.State != provider.Running {
 		return []Drift{{Object: name, Cause: "the machine is powered off", Action: "wait for its units after power on"}}
 	}
@@ -88,6 +91,9 @@ func unready(e enrolled, now time.Time) []Drift {
 // editedFiles names the files of units that somebody changed on the machine.
 func (c *Cluster) editedFiles(ctx context.Context, e enrolled) ([]Drift, error) {
 	var drift []Drift
+	if e.out {
+		return nil, nil
+	}
 	seen := map[string]bool{}
 	for _, u := range unit.For(e.want) {
 		for _, f := range u.Files {
@@ -146,7 +152,7 @@ func applyUnits(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 			}
 		}
 		if len(waiting) == 0 {
-			progress.Detail("%d machines", len(all))
+			progress.Detail("%s", census(all))
 			return nil
 		}
 		progress.Detail("%s", waiting[0])
@@ -156,6 +162,20 @@ func applyUnits(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 		case <-time.After(look):
 		}
 	}
+}
+
+// census counts the machines, and those that are not waited for.
+func census(all []enrolled) string {
+	out := 0
+	for _, e := range all {
+		if e.out {
+			out++
+		}
+	}
+	if out > 0 {
+		return fmt.Sprintf("%d machines, and %d revoked that are not waited for", len(all)-out, out)
+	}
+	return fmt.Sprintf("%d machines", len(all))
 }
 
 func (c *Cluster) repairEdited(ctx context.Context) error {

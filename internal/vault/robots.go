@@ -45,11 +45,12 @@ func robots(in Input) []Object {
 		lockoutDisabled: true, // as for machines
 	}}}
 	for _, r := range in.Robots {
+		_, disabled := in.Revoked.User(r.Name)
 		out = append(out,
 			Object{KindAppRole, robotRolePath(c, r.Name), robotRole(in, r)},
 			Object{KindEntity, robotEntityPath(c, r.Name), Fields{
 				"metadata": map[string]string{"user": r.Name, "groups": strings.Join(slices.Sorted(slices.Values(r.Groups)), ",")},
-				"policies": []string{}, "groups": []string{}, "disabled": false,
+				"policies": []string{}, "groups": []string{}, "disabled": disabled,
 				"aliases": []string{"auth/" + RobotsPath(c) + "/ " + robotID(c, r.Name)},
 			}})
 	}
