@@ -61,19 +61,7 @@ const (
 // EnsureServiceAccountKey makes the key pair that signs ServiceAccount tokens, unless there is one. The API servers
 // must share it, so it is the one key that is stored in Vault instead of staying where it was made.
 func (c *Client) EnsureServiceAccountKey(ctx context.Context) error {
-	err := c.get(ctx, c.cluster+"/secrets/metadata/"+ServiceAccountDocument, &struct{}{})
-	if err == nil || !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	fields, err := newKeyPair()
-	if err != nil {
-		return fmt.Errorf("make the ServiceAccount key: %w", err)
-	}
-	_, err = c.writeKV(ctx, SecretPath(c.cluster, ServiceAccountDocument), 0, fields)
-	if err != nil && !errors.Is(err, ErrConflict) {
-		return fmt.Errorf("store the ServiceAccount key: %w", err)
-	}
-	return nil
+	return c.EnsureServiceAccountKeyAt(ctx, ServiceAccountDocument)
 }
 
 func newKeyPair() (map[string]string, error) {
