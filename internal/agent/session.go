@@ -142,7 +142,7 @@ func (s *session) report(ctx context.Context, st Status) error {
 }
 
 // certificates gets those that are missing or due, side by side, and returns the ones it got.
-func (s *session) certificates(ctx context.Context, units []unit.Unit, trusted map[unit.CA]string) ([]unit.Certificate, error) {
+func (s *session) certificates(ctx context.Context, units []unit.Unit, d unit.Desired) ([]unit.Certificate, error) {
 	var mu sync.Mutex
 	var renewed []unit.Certificate
 	var errs []error
@@ -150,7 +150,7 @@ func (s *session) certificates(ctx context.Context, units []unit.Unit, trusted m
 	g.SetLimit(4)
 	for _, c := range wanted(units) {
 		g.Go(func() error {
-			got, err := s.certificate(ctx, c, trusted[c.Profile.CA])
+			got, err := s.certificate(ctx, c, d.CAs[c.Profile.CA], d.Issuers[c.Profile.CA])
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -181,12 +181,12 @@ func wanted(units []unit.Unit) []unit.Certificate {
 	return out
 }
 
-func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted string) (bool, error) {
+func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted, issuer string) (bool, error) {
 	have, err := loadCertificate(c.Profile)
 	if err != nil {
 		return false, err
 	}
-	reason := due(have, c, trusted, time.Now().Add(-s.client.Skew())) // by Vault's clock, which its certificates go by
+	reason := due(have, c, trusted, issuer, time.Now().Add(-s.client.Skew())) // by Vault's clock, which its certificates go by
 	if reason == "" {
 		return false, nil
 	}

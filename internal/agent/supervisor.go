@@ -65,7 +65,7 @@ func (s *supervisor) apply(ctx context.Context, units []shape.Unit, repair bool)
 		u, keep := want[name]
 		if keep && reflect.DeepEqual(u, r.spec) && (!repair || !edited(u)) {
 			if repair {
-				s.refresh(r)
+				s.refresh(r, s.process(r))
 			}
 			delete(want, name)
 			continue
@@ -102,21 +102,6 @@ func edited(u shape.Unit) bool {
 	})
 }
 
-// refresh writes the files that a running process looks at by itself.
-func (s *supervisor) refresh(r *supervised) {
-	for _, f := range r.spec.Files {
-		if !f.Live {
-			continue
-		}
-		if err := writeFile(f.Path, []byte(f.Content), f.Mode); err != nil {
-			s.mu.Lock()
-			r.status.Reason = err.Error()
-			s.bumpLocked()
-			s.mu.Unlock()
-		}
-	}
-}
-
 func (s *supervisor) launch(ctx context.Context, u shape.Unit) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &supervised{spec: u, cancel: cancel, done: make(chan struct{}),
@@ -142,7 +127,7 @@ func (s *supervisor) run(ctx context.Context, r *supervised) {
 		p = nil
 	}
 	if p != nil {
-		s.refresh(r)
+		s.refresh(r, p)
 	}
 	if old, ok := readRecord(s.recordDir, u.Name); ok && old.Done && old.Digest == u.Digest() {
 		s.set(r, UnitDone, "", nil)
