@@ -44,7 +44,7 @@ func observeAccess(ctx context.Context, c *Cluster) ([]Drift, error) {
 	if err != nil {
 		return nil, err
 	}
-	cas, err := c.authorities(ctx)
+	trust, err := c.trust(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func observeAccess(ctx context.Context, c *Cluster) ([]Drift, error) {
 			continue
 		}
 		g.Go(func() (err error) {
-			drift[i], err = c.stalePolicy(ctx, config, m, c.desiredFor(m.Name, machines, cas))
+			drift[i], err = c.stalePolicy(ctx, config, m, c.desiredFor(m.Name, machines, trust))
 			return err
 		})
 	}

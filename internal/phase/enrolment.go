@@ -43,7 +43,7 @@ func (c *Cluster) enrolment(ctx context.Context) ([]enrolled, error) {
 	if err != nil {
 		return nil, err
 	}
-	cas, err := c.authorities(ctx)
+	trust, err := c.trust(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (c *Cluster) enrolment(ctx context.Context) ([]enrolled, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	for i, m := range machines {
 		g.Go(func() error {
-			e := enrolled{machine: m, want: c.desiredFor(m.Name, machines, cas)}
+			e := enrolled{machine: m, want: c.desiredFor(m.Name, machines, trust)}
 			var err error
 			if e.version, err = v.ReadDocument(ctx, m.Name, "desired", &e.have); err != nil {
 				return err

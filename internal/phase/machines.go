@@ -125,7 +125,7 @@ func applyMachines(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) e
 			continue
 		}
 		g.Go(func() error {
-			boot, err := c.bootFile(agent.Boot{Desired: c.desiredFor(m.Name, machines, nil), VaultCA: c.vaultCA()})
+			boot, err := c.bootFile(agent.Boot{Desired: c.desiredFor(m.Name, machines, trust{}), VaultCA: c.vaultCA()})
 			if err != nil {
 				return err
 			}

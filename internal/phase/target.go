@@ -21,7 +21,7 @@ func Target(ctx context.Context, c *Cluster) (*claim.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	cas, err := c.authorities(ctx)
+	trust, err := c.trust(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -35,6 +35,6 @@ func Target(ctx context.Context, c *Cluster) (*claim.Target, error) {
 	}
 	return &claim.Target{
 		Spec: c.Spec, Machines: machines, Provider: c.Provider, Bundle: c.Bundle, Vault: v,
-		Desired: c.desiredFor("", machines, cas), Admin: admin, Baseline: objects, VaultAt: c.vaultClient, Now: time.Now,
+		Desired: c.desiredFor("", machines, trust), Admin: admin, Baseline: objects, VaultAt: c.vaultClient, Now: time.Now,
 	}, nil
 }

@@ -26,7 +26,7 @@ func (c *Cluster) vaultLayout(ctx context.Context) (vault.State, error) {
 	if err != nil {
 		return vault.State{}, err
 	}
-	d := c.desiredFor("", machines, nil)
+	d := c.desiredFor("", machines, trust{})
 	pki := c.Spec.Spec.PKI
 	return vault.Layout(vault.Input{
 		Cluster: d.Cluster, ID: c.ID, Machines: d.Machines,
@@ -228,14 +228,16 @@ func (c *Cluster) setUp(ctx context.Context, root *vault.Client) error {
 	if err := vault.Apply(ctx, root, vault.Diff(want, have)); err != nil {
 		return err
 	}
-	if err := root.EnsureServiceAccountKey(ctx); err != nil {
-		return err
-	}
-	cas, err := root.CAs(ctx)
+	trust, err := readTrust(ctx, root)
 	if err != nil {
 		return err
 	}
-	if err := writeOperatorFile(c.vaultCAFile(), []byte(cas[unit.CAVault])); err != nil {
+	for _, document := range trust.tokens {
+		if err := root.EnsureServiceAccountKey(ctx, document); err != nil {
+			return err
+		}
+	}
+	if err := writeOperatorFile(c.vaultCAFile(), []byte(trust.cas[unit.CAVault])); err != nil {
 		return err
 	}
 	cred, err := root.IssueOperatorCredential(ctx)

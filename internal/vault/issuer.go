@@ -176,22 +176,6 @@ func (c *Client) WriteRotation(ctx context.Context, version int, journal any) (i
 	return v, nil
 }
 
-// EnsureServiceAccountKeyAt makes the key pair of a document, unless there is one.
-func (c *Client) EnsureServiceAccountKeyAt(ctx context.Context, document string) error {
-	err := c.get(ctx, c.cluster+"/secrets/metadata/"+document, &struct{}{})
-	if err == nil || !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	fields, err := newKeyPair()
-	if err == nil {
-		_, err = c.writeKV(ctx, SecretPath(c.cluster, document), 0, fields)
-	}
-	if err != nil && !errors.Is(err, ErrConflict) {
-		return fmt.Errorf("make the ServiceAccount key %s: %w", document, err)
-	}
-	return nil
-}
-
 // DestroySecret destroys a secret document with all its versions; it need not be there.
 func (c *Client) DestroySecret(ctx context.Context, document string) error {
 	if err := c.remove(ctx, c.cluster+"/secrets/metadata/"+document); err != nil {

@@ -129,7 +129,7 @@ func TestKeysThatAreNoCAs(t *testing.T) {
 	sealed, err := apiServer.TransitEncrypt(c.ctx, TransitKey, []byte("word"))
 	c.must(err)
 	c.asRoot(func(root *Client) error {
-		return errors.Join(root.EnsureServiceAccountKeyAt(c.ctx, successor), root.RotateTransit(c.ctx, TransitKey, 2), root.RotateTransit(c.ctx, TransitKey, 2))
+		return errors.Join(root.EnsureServiceAccountKey(c.ctx, successor), root.RotateTransit(c.ctx, TransitKey, 2), root.RotateTransit(c.ctx, TransitKey, 2))
 	})
 	if latest, oldest, err := c.operator.TransitVersions(c.ctx, TransitKey); err != nil || latest != 2 || oldest != 1 {
 		t.Errorf("versions %d to %d, %v", oldest, latest, err)
