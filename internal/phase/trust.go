@@ -50,12 +50,7 @@ func readTrust(ctx context.Context, v *vault.Client) (trust, error) {
 // during replaces what a rotation under way is about.
 func (t *trust) during(ctx context.Context, v *vault.Client, r rotation.Rotation, signers map[unit.CA]string) error {
 	if r.Target == rotation.ServiceAccountKey {
-		t.tokens = []string{r.Signer()}
-		for _, document := range r.Trusted() {
-			if document != r.Signer() {
-				t.tokens = append(t.tokens, document)
-			}
-		}
+		t.tokens = tokenDocuments(r)
 	}
 	ca := r.Target.CA()
 	if ca == "" {
@@ -74,6 +69,17 @@ func (t *trust) during(ctx context.Context, v *vault.Client, r rotation.Rotation
 	}
 	t.cas[ca] = trusted.String()
 	return nil
+}
+
+// tokenDocuments are the trusted keys of a rotation, the one that signs first.
+func tokenDocuments(r rotation.Rotation) []string {
+	out := []string{r.Signer()}
+	for _, document := range r.Trusted() {
+		if document != r.Signer() {
+			out = append(out, document)
+		}
+	}
+	return out
 }
 
 // trust is read once for each command, and again at each step of a rotation.

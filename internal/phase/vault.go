@@ -264,18 +264,6 @@ func (c *Cluster) initToken(ctx context.Context, machine string) (provider.File,
 // bootstrapCredential is the one certificate for system:masters: minutes long, in memory, for the first binding.
 // The PKI role that can issue it exists for as long as that takes.
 func (c *Cluster) bootstrapCredential(ctx context.Context) (Credential, error) {
-	keys, err := vault.ReadKeys(c.keysFile())
-	if err != nil {
-		return Credential{}, err
-	}
-	machines, err := c.vaultMachines(ctx)
-	if err != nil {
-		return Credential{}, err
-	}
-	client, err := c.vaultClient(ctx, machines...)
-	if err != nil {
-		return Credential{}, err
-	}
 	key, csr, err := newRequest()
 	if err != nil {
 		return Credential{}, err
@@ -285,7 +273,7 @@ func (c *Cluster) bootstrapCredential(ctx context.Context) (Credential, error) {
 		return Credential{}, err
 	}
 	cred.Key = key
-	err = client.WithRoot(ctx, keys, func(root *vault.Client) error {
+	err = c.withRoot(ctx, func(root *vault.Client) error {
 		cert, err := root.SignMasters(ctx, string(csr))
 		cred.Cert = []byte(cert.Chain)
 		return err

@@ -193,6 +193,9 @@ func scheduler(d Desired) Unit {
 	}
 }
 
+// SealedPrefix begins what an API server stores sealed.
+const SealedPrefix = "k8s:enc:kms:v2:vault-transit:"
+
 // Secrets and ConfigMaps are sealed by Vault's transit engine. The identity provider, last, only reads what
 // was written before encryption was on; it never writes.
 const encryptionConfig = `apiVersion: apiserver.config.k8s.io/v1
