@@ -110,6 +110,10 @@ func (c *Cluster) completeStage(ctx context.Context, r rotation.Rotation, progre
 	if r.Target == rotation.EncryptionKey && !r.Back && (r.Stage == rotation.Issue || r.Stage == rotation.Drop) {
 		return c.sealAnew(ctx, r, progress)
 	}
+	if r.Target == rotation.VaultTLS {
+		// API servers ask Vault about people, and read whom to trust for that about once a minute.
+		return applyAccess(ctx, c, nil, progress)
+	}
 	return nil
 }
 

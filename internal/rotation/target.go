@@ -76,12 +76,9 @@ type Lifetimes struct {
 	Admin, Token time.Duration
 }
 
-// How long those who are not Ashlar's take to see a new CA: a pod's copy of it is renewed within a minute or two, its
-// client reads it every five; an API server reads its configuration of authentication once a minute.
-const (
-	podsSettle          = 7 * time.Minute
-	configurationSettle = 90 * time.Second
-)
+// podsSettle is how long pods take to see a new CA: their copy of it is renewed within a minute or two, and their clients
+// read it every five.
+const podsSettle = 7 * time.Minute
 
 // Settle is how long a stage that every machine has confirmed must last before the next, for the sake of those that
 // confirm nothing.
@@ -91,8 +88,6 @@ func (t Target) Settle(s Stage, l Lifetimes) time.Duration {
 		return podsSettle
 	case t == Kubernetes && s == Issue:
 		return l.Admin
-	case t == VaultTLS && s == Trust:
-		return configurationSettle
 	case t == ServiceAccountKey && s == Issue:
 		return l.Token
 	}

@@ -90,6 +90,8 @@ func apiServer(d Desired) Unit {
 		"--profiling=false",
 		// One that stops says so first, and goes on until the load balancer has noticed.
 		"--shutdown-delay-duration=" + drain.String(),
+		// Then watches end, which would otherwise keep it for a minute; their clients go on elsewhere from where they were.
+		"--shutdown-watch-termination-grace-period=2s",
 	}
 	for _, file := range tokens.trusted {
 		args = append(args, "--service-account-key-file="+file)
