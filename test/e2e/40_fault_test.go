@@ -75,9 +75,8 @@ func TestKilledAgent(t *testing.T) {
 func TestVaultAway(t *testing.T) {
 	target := target(t)
 	cluster := unitsOf(t, "control-plane-0")
-	stop := func() func() { _, stop := underLoad(t, target); return stop }
 	t.Run("silent", func(t *testing.T) {
-		done := stop()
+		done := underLoad(t)
 		pid := fmt.Sprint(unitsOf(t, "vault-0")["vault"])
 		ashlar(t, "exec", "vault-0", "--", "kill", "-STOP", pid)
 		defer ashlar(t, "exec", "vault-0", "--", "kill", "-CONT", pid)
@@ -87,7 +86,7 @@ func TestVaultAway(t *testing.T) {
 	})
 	ashlar(t, "up")
 	t.Run("sealed", func(t *testing.T) {
-		done := stop()
+		done := underLoad(t)
 		if err := runVault(t, target, "", "operator", "seal"); !errors.Is(err, vault.ErrSealed) { // its own token it cannot revoke any more
 			t.Fatal(err)
 		}

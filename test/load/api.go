@@ -21,17 +21,14 @@ type client struct {
 }
 
 // api returns the client by its present credential: with another one it opens another connection.
-func (c *client) api(ctx context.Context) (kubernetes.Interface, error) {
-	a, err := c.load.renew(ctx)
-	if err != nil {
-		return c.kube, err
-	}
-	if a.admin == c.admin {
+func (c *client) api() (kubernetes.Interface, error) {
+	admin := c.load.now().Admin
+	if admin == c.admin {
 		return c.kube, nil
 	}
-	kube, err := kubernetes.NewForConfig(a.admin)
+	kube, err := kubernetes.NewForConfig(admin)
 	if err == nil {
-		c.admin, c.kube = a.admin, kube
+		c.admin, c.kube = admin, kube
 	}
 	return c.kube, err
 }
@@ -46,7 +43,7 @@ type writer struct {
 func newWriter(l *Load, name string) *writer { return &writer{client: client{load: l}, name: name} }
 
 func (w *writer) begin(ctx context.Context) error {
-	api, err := w.api(ctx)
+	api, err := w.api()
 	if err != nil {
 		return err
 	}
@@ -88,7 +85,7 @@ func (w *writer) run(ctx context.Context) {
 	done()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	if api, err := w.api(ctx); err == nil {
+	if api, err := w.api(); err == nil {
 		_ = api.CoreV1().ConfigMaps(metav1.NamespaceDefault).Delete(ctx, w.name, metav1.DeleteOptions{}) // the cluster goes anyway
 	}
 }
@@ -96,7 +93,7 @@ func (w *writer) run(ctx context.Context) {
 func (w *writer) write(ctx context.Context, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	api, err := w.api(ctx)
+	api, err := w.api()
 	if err != nil {
 		return err
 	}
@@ -122,7 +119,7 @@ func (l *Load) read(ctx context.Context) {
 		l.count(ctx, "readers", func() error {
 			ctx, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()
-			api, err := c.api(ctx)
+			api, err := c.api()
 			if err != nil {
 				return err
 			}
@@ -150,7 +147,7 @@ func (w *watcher) run(ctx context.Context, seen chan int) {
 }
 
 func (w *watcher) watch(ctx context.Context, seen chan int) {
-	api, err := w.api(ctx)
+	api, err := w.api()
 	if err != nil {
 		return
 	}

@@ -102,11 +102,7 @@ func refusedByOne(err error) bool {
 
 // connect opens a client of all members with the certificate that a machine has now, from where that machine is.
 func (l *Load) connect(ctx context.Context, e etcdClient) (*clientv3.Client, error) {
-	a, err := l.renew(ctx)
-	if err != nil {
-		return nil, err
-	}
-	t := a.target
+	t := l.now()
 	machine := t.Desired.WithRole(e.role)[0].Name
 	p := unit.Profile{CA: e.cluster.CA, Name: e.name}
 	config, err := tlsOf(ctx, t, machine, p)

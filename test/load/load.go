@@ -12,14 +12,12 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/client-go/rest"
-
 	"ashlar.dev/ashlar/internal/claim"
 )
 
-// Open returns the cluster as it is now, and what ends the access to it. Clients ask again and again, as people do who
-// log in anew: what they hold lasts no longer than fresh.
-type Open func(ctx context.Context) (*claim.Target, func(), error)
+// Open returns the cluster as it is now, and closes the way that it took there. It is asked again and again, as people log
+// in anew: what clients hold is no older than fresh, unless there is nothing newer to be had.
+type Open func(ctx context.Context) (*claim.Target, error)
 
 const (
 	// fresh is how long a client keeps its connection and its credential.
@@ -34,20 +32,13 @@ const (
 
 // Load is a load that runs.
 type Load struct {
-	open Open
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
-	mu       sync.Mutex
-	report   Report
-	access   access
-	accessed time.Time
-}
-
-// access is what clients share until it is stale.
-type access struct {
+	mu     sync.Mutex
+	report Report
 	target *claim.Target
-	admin  *rest.Config
+	began  time.Time
 }
 
 // Report is what came of it.
@@ -104,12 +95,12 @@ func (r Report) String() string {
 // Start puts the cluster under load until Stop.
 func Start(ctx context.Context, open Open) (*Load, error) {
 	ctx, stop := context.WithCancel(ctx)
-	l := &Load{open: open, stop: stop, report: Report{Requests: map[string]int{}, Failed: map[string]int{}}}
-	began := time.Now()
-	if _, err := l.renew(ctx); err != nil {
+	target, err := open(ctx)
+	if err != nil {
 		stop()
 		return nil, fmt.Errorf("load: %w", err)
 	}
+	l := &Load{stop: stop, target: target, report: Report{Requests: map[string]int{}, Failed: map[string]int{}}, began: time.Now()}
 	for i := range 2 {
 		w := newWriter(l, fmt.Sprintf("load-%d", i))
 		if err := w.begin(ctx); err != nil {
@@ -122,8 +113,13 @@ func Start(ctx context.Context, open Open) (*Load, error) {
 	for _, e := range etcds {
 		l.wg.Go(func() { l.etcd(ctx, e) })
 	}
-	l.report.Took = -time.Since(began)
-	l.accessed = time.Now()
+	go each(ctx, fresh, func() { // a Vault that does not answer must not be waited for
+		if target, err := open(ctx); err == nil {
+			l.mu.Lock()
+			l.target = target
+			l.mu.Unlock()
+		}
+	})
 	return l, nil
 }
 
@@ -131,26 +127,15 @@ func Start(ctx context.Context, open Open) (*Load, error) {
 func (l *Load) Stop() Report {
 	l.stop()
 	l.wg.Wait()
+	l.report.Took = time.Since(l.began)
 	return l.report
 }
 
-// renew returns an access that is fresh.
-func (l *Load) renew(ctx context.Context) (access, error) {
+// now is the cluster as it was last opened.
+func (l *Load) now() *claim.Target {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.access.target != nil && time.Since(l.accessed) < fresh {
-		return l.access, nil
-	}
-	target, end, err := l.open(ctx)
-	if err != nil {
-		if l.access.target != nil {
-			return l.access, nil // what it has is still good for a while
-		}
-		return access{}, err
-	}
-	end()
-	l.access, l.accessed = access{target: target, admin: target.Admin}, time.Now()
-	return l.access, nil
+	return l.target
 }
 
 // count notes a request, and why it failed if it did.
