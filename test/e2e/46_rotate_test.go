@@ -247,18 +247,12 @@ func TestRotate(t *testing.T) {
 func killedAt(t *testing.T, stage rotation.Stage, args ...string) {
 	t.Helper()
 	cmd := exec.Command(binary, append([]string{"-f", file, "pki", "rotate"}, args...)...)
+	since := time.Now()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = cmd.Wait() }() // it was killed
-	c := open(t)
-	eventually(t, 3*time.Minute, func() error {
-		j, err := phase.Rotation(t.Context(), c)
-		if err == nil && (j.Current == nil || j.Current.Stage != stage) {
-			err = fmt.Errorf("the journal says %+v", j.Current)
-		}
-		return err
-	})
+	awaitStage(t, rotation.Target(args[0]), stage, since)
 	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
