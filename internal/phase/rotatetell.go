@@ -27,6 +27,8 @@ func (c *Cluster) tellMachines(ctx context.Context, what string, progress *ui.Pr
 	if err != nil {
 		return err
 	}
+	all = c.leadersLast(ctx, all)
+	var told []string
 	for _, turn := range rotation.Turns(restarts(all)) {
 		var mine []enrolled
 		roles := map[string]bool{}
@@ -49,6 +51,7 @@ func (c *Cluster) tellMachines(ctx context.Context, what string, progress *ui.Pr
 			return err
 		}
 		for _, e := range mine {
+			c.handOver(ctx, e, told)
 			if err := c.tell(ctx, e); err != nil {
 				return fmt.Errorf("tell %s: %w", e.machine.Name, err)
 			}
@@ -62,6 +65,7 @@ func (c *Cluster) tellMachines(ctx context.Context, what string, progress *ui.Pr
 		if err := c.awaitMachines(ctx, what, progress, confirmed); err != nil {
 			return err
 		}
+		told = append(told, turn...)
 	}
 	return c.awaitMachines(ctx, what, progress, unready)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
@@ -162,8 +163,9 @@ func (w *watcher) watch(ctx context.Context, seen chan int) {
 	for e := range events.ResultChan() {
 		m, ok := e.Object.(*corev1.ConfigMap)
 		if !ok || e.Type != watch.Modified {
-			if e.Type == watch.Error {
-				w.load.lost(1, fmt.Sprintf("%s: the watch ended with %v", w.name, e.Object))
+			// A stream that breaks off is no loss: the next goes on from there. One that cannot is.
+			if err := apierrors.FromObject(e.Object); e.Type == watch.Error && (apierrors.IsGone(err) || apierrors.IsResourceExpired(err)) {
+				w.load.lost(1, fmt.Sprintf("%s: the watch ended with %v", w.name, err))
 			}
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -64,11 +65,11 @@ func (l *Load) etcd(ctx context.Context, e etcdClient) {
 			c, since = again, time.Now()
 		}
 		n++
-		l.count(ctx, who, asked(ctx, func(ctx context.Context) error {
+		l.count(ctx, who, l.asked(ctx, who, func(ctx context.Context) error {
 			_, err := c.Put(ctx, key, strconv.Itoa(n))
 			return err
 		}))
-		l.count(ctx, who, asked(ctx, func(ctx context.Context) error {
+		l.count(ctx, who, l.asked(ctx, who, func(ctx context.Context) error {
 			got, err := c.Get(ctx, key)
 			if err == nil && (len(got.Kvs) != 1 || string(got.Kvs[0].Value) != strconv.Itoa(n)) {
 				err = fmt.Errorf("wrote %d, read %v", n, got.Kvs)
@@ -78,8 +79,9 @@ func (l *Load) etcd(ctx context.Context, e etcdClient) {
 	})
 }
 
-// asked repeats what a member refused because it stops, or has no leader; writing the same again is no harm.
-func asked(ctx context.Context, f func(context.Context) error) error {
+// asked repeats what a member refused because it stops, has no leader, or lost it to another just then: etcd leaves that to
+// its clients. Writing the same again is no harm. How often it was, the report says.
+func (l *Load) asked(ctx context.Context, who string, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var err error
@@ -87,6 +89,7 @@ func asked(ctx context.Context, f func(context.Context) error) error {
 		if err = f(ctx); err == nil || !refusedByOne(err) {
 			return err
 		}
+		l.repeated(who)
 		select {
 		case <-ctx.Done():
 			return err
@@ -97,6 +100,9 @@ func asked(ctx context.Context, f func(context.Context) error) error {
 }
 
 func refusedByOne(err error) bool {
+	if known := (rpctypes.EtcdError{}); errors.As(err, &known) {
+		return known.Code() == codes.Unavailable
+	}
 	return status.Code(err) == codes.Unavailable || errors.Is(err, clientv3.ErrNoAvailableEndpoints)
 }
 

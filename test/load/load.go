@@ -45,6 +45,8 @@ type Load struct {
 type Report struct {
 	// Requests by who made them, and Failed ones.
 	Requests, Failed map[string]int
+	// Repeated is how often a client of etcd had to ask another member, or again.
+	Repeated map[string]int
 	// Events that watchers saw, and those that they should have seen and did not.
 	Events, Lost int
 	// Failures in words, the first ones.
@@ -85,7 +87,11 @@ func (r Report) String() string {
 	var by []string
 	failed := 0
 	for _, who := range slices.Sorted(maps.Keys(r.Requests)) {
-		by = append(by, fmt.Sprintf("%s %d of %d", who, r.Failed[who], r.Requests[who]))
+		of := fmt.Sprintf("%s %d of %d", who, r.Failed[who], r.Requests[who])
+		if n := r.Repeated[who]; n > 0 {
+			of += fmt.Sprintf(" with %d repeated", n)
+		}
+		by = append(by, of)
 		failed += r.Failed[who]
 	}
 	return fmt.Sprintf("%d of %d requests failed (%s); %d of %d events were lost; in %s", failed, r.Total(), strings.Join(by, ", "),
@@ -100,7 +106,7 @@ func Start(ctx context.Context, open Open) (*Load, error) {
 		stop()
 		return nil, fmt.Errorf("load: %w", err)
 	}
-	l := &Load{stop: stop, target: target, report: Report{Requests: map[string]int{}, Failed: map[string]int{}}, began: time.Now()}
+	l := &Load{stop: stop, target: target, report: Report{Requests: map[string]int{}, Failed: map[string]int{}, Repeated: map[string]int{}}, began: time.Now()}
 	for i := range 2 {
 		w := newWriter(l, fmt.Sprintf("load-%d", i))
 		if err := w.begin(ctx); err != nil {
@@ -150,6 +156,12 @@ func (l *Load) count(ctx context.Context, who string, err error) {
 		l.report.Failed[who]++
 		l.note(fmt.Sprintf("%s: %s: %v", time.Now().Format(time.TimeOnly), who, err))
 	}
+}
+
+func (l *Load) repeated(who string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.report.Repeated[who]++
 }
 
 func (l *Load) saw(n int) {
