@@ -55,14 +55,17 @@ func (l *Load) etcd(ctx context.Context, e etcdClient) {
 	each(ctx, 2*pace, func() {
 		if c == nil || time.Since(since) > fresh {
 			again, err := l.connect(ctx, e)
-			if err != nil {
+			switch {
+			case err == nil:
+				if c != nil {
+					_ = c.Close()
+				}
+				c, since = again, time.Now()
+			case c == nil:
 				l.count(ctx, who, fmt.Errorf("connect: %w", err))
 				return
 			}
-			if c != nil {
-				_ = c.Close()
-			}
-			c, since = again, time.Now()
+			// Or else it goes on with what it has, and tries again: files of a certificate may be gone for a moment.
 		}
 		n++
 		l.count(ctx, who, l.asked(ctx, who, func(ctx context.Context) error {
