@@ -178,6 +178,9 @@ func (r rotateReport) table(w io.Writer) error {
 		}
 		rows = append(rows, []string{string(s.Target), string(s.Stage), s.Does, restarts, settle})
 	}
+	if len(rows) == 0 {
+		return nil
+	}
 	if err := ui.Rows(w, []string{"TARGET", "STEP", "WHAT", "RESTARTS ON", "THEN WAITS"}, rows); err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/provider"
@@ -21,7 +20,7 @@ func (c *Cluster) leadersLast(ctx context.Context, all []enrolled) []enrolled {
 	leads := map[string]int{}
 	for _, e := range all {
 		for _, cluster := range restartingClusters(e) {
-			if members, err := c.etcdMembers(ctx, e, cluster); err == nil && members[e.machine.Name].leads {
+			if m, err := c.etcdMember(ctx, e.machine.Name, cluster); err == nil && m.leads {
 				leads[e.machine.Name]++
 			}
 		}
@@ -35,12 +34,12 @@ func (c *Cluster) leadersLast(ctx context.Context, all []enrolled) []enrolled {
 // that have been told already, if there are any. Where that fails, stopping the member does the same, less gently.
 func (c *Cluster) handOver(ctx context.Context, e enrolled, told []string) {
 	for _, cluster := range restartingClusters(e) {
-		members, err := c.etcdMembers(ctx, e, cluster)
-		if err != nil || !members[e.machine.Name].leads {
+		if m, err := c.etcdMember(ctx, e.machine.Name, cluster); err != nil || !m.leads {
 			continue
 		}
-		if to := heir(members, e.machine.Name, told); to != "" {
-			_, _ = c.etcdctl(ctx, e, cluster, e.machine.Name, "move-leader", fmt.Sprintf("%x", members[to].id))
+		to := heir(e.want.WithRole(v1alpha1.RoleEtcd), e.machine.Name, told)
+		if m, err := c.etcdMember(ctx, to, cluster); err == nil {
+			_, _ = c.etcdctl(ctx, e.machine.Name, cluster, "move-leader", fmt.Sprintf("%x", m.id))
 		}
 	}
 }
@@ -54,24 +53,19 @@ func restartingClusters(e enrolled) []unit.EtcdCluster {
 	return slices.DeleteFunc(slices.Clone(unit.EtcdClusters), func(c unit.EtcdCluster) bool { return !slices.Contains(restarting, "etcd-"+c.Name) })
 }
 
-// heir is who takes the lead over; empty if nobody can.
-func heir(members map[string]etcdMember, from string, told []string) string {
-	var others []string
-	for name := range members {
-		if name != from {
-			others = append(others, name)
+// heir is who takes the lead over from one of several.
+func heir(members []unit.Machine, from string, told []string) string {
+	var other string
+	for _, m := range members {
+		if m.Name == from {
+			continue
 		}
-	}
-	slices.Sort(others)
-	for _, name := range others {
-		if slices.Contains(told, name) {
-			return name
+		if slices.Contains(told, m.Name) {
+			return m.Name
 		}
+		other = m.Name
 	}
-	if len(others) == 0 {
-		return ""
-	}
-	return others[len(others)-1]
+	return other
 }
 
 // etcdMember is what a member says of itself.
@@ -80,23 +74,18 @@ type etcdMember struct {
 	leads bool
 }
 
-// etcdMembers asks every member of a cluster, from one of them; who does not answer is missing.
-func (c *Cluster) etcdMembers(ctx context.Context, e enrolled, cluster unit.EtcdCluster) (map[string]etcdMember, error) {
-	var names []string
-	for _, m := range e.want.WithRole(v1alpha1.RoleEtcd) {
-		names = append(names, m.Name)
+// etcdMember asks the member on a machine, from that machine: members' client ports are not open to each other.
+func (c *Cluster) etcdMember(ctx context.Context, machine string, cluster unit.EtcdCluster) (etcdMember, error) {
+	out, err := c.etcdctl(ctx, machine, cluster, "endpoint", "status", "--write-out=json")
+	if err != nil {
+		return etcdMember{}, err
 	}
-	out, err := c.etcdctl(ctx, e, cluster, strings.Join(names, ","), "endpoint", "status", "--write-out=json")
-	if len(out) == 0 {
-		return nil, err
-	}
-	return parseMembers(out)
+	return parseMember(out)
 }
 
-func parseMembers(answer []byte) (map[string]etcdMember, error) {
+func parseMember(answer []byte) (etcdMember, error) {
 	var all []struct {
-		Endpoint string
-		Status   struct {
+		Status struct {
 			Header struct {
 				ID uint64 `json:"member_id"`
 			}
@@ -104,32 +93,27 @@ func parseMembers(answer []byte) (map[string]etcdMember, error) {
 		}
 	}
 	if err := json.Unmarshal(answer, &all); err != nil {
-		return nil, fmt.Errorf("read what etcd's members say: %w", err)
+		return etcdMember{}, fmt.Errorf("read what etcd's member says: %w", err)
 	}
-	members := map[string]etcdMember{}
-	for _, m := range all {
-		name, _, _ := strings.Cut(strings.TrimPrefix(m.Endpoint, "https://"), ":")
-		members[name] = etcdMember{id: m.Status.Header.ID, leads: m.Status.Header.ID == m.Status.Leader && m.Status.Leader != 0}
+	if len(all) != 1 {
+		return etcdMember{}, fmt.Errorf("%d members of etcd answered for one", len(all))
 	}
-	return members, nil
+	s := all[0].Status
+	return etcdMember{id: s.Header.ID, leads: s.Leader != 0 && s.Header.ID == s.Leader}, nil
 }
 
-// etcdctl runs it on a machine of etcd against some members.
-func (c *Cluster) etcdctl(ctx context.Context, e enrolled, cluster unit.EtcdCluster, members string, args ...string) ([]byte, error) {
+// etcdctl asks the member on a machine.
+func (c *Cluster) etcdctl(ctx context.Context, machine string, cluster unit.EtcdCluster, args ...string) ([]byte, error) {
 	p := unit.Profile{CA: cluster.CA, Name: "server"}
 	if cluster.CA == unit.CAEtcdOverlay {
 		p.Name = "root" // it has users
 	}
-	var endpoints []string
-	for _, m := range strings.Split(members, ",") {
-		endpoints = append(endpoints, fmt.Sprintf("https://%s:%d", m, cluster.ClientPort))
-	}
 	var out, problems bytes.Buffer
-	err := c.Provider.Exec(ctx, e.machine.Name, provider.Exec{Stdout: &out, Stderr: &problems, Args: slices.Concat([]string{
-		unit.Bin + "/etcdctl", "--endpoints=" + strings.Join(endpoints, ","), "--cacert=" + unit.CAFile(p.CA), "--cert=" + p.CertFile(), "--key=" + p.KeyFile(),
-		"--command-timeout=5s"}, args)})
+	err := c.Provider.Exec(ctx, machine, provider.Exec{Stdout: &out, Stderr: &problems, Args: slices.Concat([]string{
+		unit.Bin + "/etcdctl", fmt.Sprintf("--endpoints=https://%s:%d", machine, cluster.ClientPort), "--cacert=" + unit.CAFile(p.CA),
+		"--cert=" + p.CertFile(), "--key=" + p.KeyFile(), "--command-timeout=5s"}, args)})
 	if err != nil {
-		err = fmt.Errorf("etcdctl %s on %s: %w: %s", args[0], e.machine.Name, err, bytes.TrimSpace(problems.Bytes()))
+		return nil, fmt.Errorf("etcdctl %s on %s: %w: %s", args[0], machine, err, bytes.TrimSpace(problems.Bytes()))
 	}
-	return out.Bytes(), err
+	return out.Bytes(), nil
 }
