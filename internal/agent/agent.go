@@ -251,13 +251,16 @@ func (a *Agent) ask(ctx context.Context) error {
 func (a *Agent) credentials(ctx context.Context) {
 	units := unit.For(a.desired())
 	a.session.revoked = a.desired().Revoked
-	renewed, err := a.session.certificates(ctx, units, a.desired().CAs)
+	renewed, err := a.session.certificates(ctx, units, a.desired())
 	if err != nil {
 		a.problem("get certificates", err)
 	}
 	written, err := a.session.secrets(ctx, units)
 	if err != nil {
 		a.problem("get secrets", err)
+	}
+	if err := forgetSecrets(units); err != nil {
+		a.problem("remove old secrets", err)
 	}
 	if len(renewed) > 0 || written {
 		a.sup.bump()

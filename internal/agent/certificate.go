@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -108,7 +109,7 @@ func bootstrapCertificate(p unit.Profile, now time.Time) error {
 // describe is what status says of a certificate.
 func describe(p unit.Profile, c *x509.Certificate) CertificateStatus {
 	return CertificateStatus{
-		CA: p.CA, Name: p.Name, Subject: c.Subject.String(), Serial: colons(c.SerialNumber),
+		CA: p.CA, Name: p.Name, Subject: c.Subject.String(), Serial: colons(c.SerialNumber), Issuer: hex.EncodeToString(c.AuthorityKeyId),
 		NotAfter: c.NotAfter, Renew: RenewAt(c),
 	}
 }

@@ -32,6 +32,7 @@ type record struct {
 	Digest    string    `json:"digest"`
 	Since     time.Time `json:"since"`
 	Done      bool      `json:"done,omitempty"` // a Once unit that has run to its end
+	Live      string    `json:"live,omitempty"` // the Live files that it was last told of, where it must be told
 }
 
 func recordPath(dir, name string) string { return filepath.Join(dir, name+".json") }
@@ -72,7 +73,7 @@ func start(u unit.Unit, logDir, recordDir string, now time.Time) (*process, erro
 		return nil, fmt.Errorf("start unit %s: %w", u.Name, err)
 	}
 	p := &process{pidfd: pidfd, record: record{
-		PID: cmd.Process.Pid, StartTime: startTime(cmd.Process.Pid), Digest: u.Digest(), Since: now}}
+		PID: cmd.Process.Pid, StartTime: startTime(cmd.Process.Pid), Digest: u.Digest(), Since: now, Live: liveDigest(u)}}
 	if err := writeRecord(recordDir, u.Name, p.record); err != nil {
 		p.stop(0)
 		return nil, fmt.Errorf("record unit %s: %w", u.Name, err)

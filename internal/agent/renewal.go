@@ -3,6 +3,7 @@ package agent
 import (
 	"crypto/x509"
 	"encoding/binary"
+	"encoding/hex"
 	"net"
 	"slices"
 	"time"
@@ -25,6 +26,7 @@ type renewal struct {
 	have    *x509.Certificate // nil: none that can be used
 	want    unit.Certificate
 	trusted string // the CA's certificates
+	issuer  string // the key that signs for the CA now; empty: any that is trusted
 	now     time.Time
 }
 
@@ -32,11 +34,11 @@ type renewal struct {
 type policy func(renewal) string
 
 // policies are asked in order. Those after the first may rely on there being a certificate.
-var policies = []policy{missing, expired, early, otherSubject, otherNames, otherIssuer, aged}
+var policies = []policy{missing, expired, early, otherSubject, otherNames, otherIssuer, superseded, aged}
 
 // due says why a new certificate is needed now; empty if it is not.
-func due(have *x509.Certificate, want unit.Certificate, trusted string, now time.Time) string {
-	r := renewal{have, want, trusted, now}
+func due(have *x509.Certificate, want unit.Certificate, trusted, issuer string, now time.Time) string {
+	r := renewal{have, want, trusted, issuer, now}
 	for _, p := range policies {
 		if reason := p(r); reason != "" {
 			return reason
@@ -106,6 +108,14 @@ func otherIssuer(r renewal) string {
 		}
 	}
 	return "it outlives its CA"
+}
+
+// superseded sees that its CA has a successor that signs.
+func superseded(r renewal) string {
+	if r.issuer != "" && hex.EncodeToString(r.have.AuthorityKeyId) != r.issuer {
+		return "its CA has a successor"
+	}
+	return ""
 }
 
 func aged(r renewal) string {

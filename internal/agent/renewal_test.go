@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"math"
 	"math/big"
@@ -114,6 +115,7 @@ func TestDue(t *testing.T) {
 		want      unit.Certificate
 		now       time.Time
 		cert, key string // instead of what issuer signs
+		signs     string // the key that signs now
 	}
 	for _, c := range []struct {
 		name   string
@@ -149,6 +151,8 @@ func TestDue(t *testing.T) {
 		{"just before two fifths, most jitter", func(g *given) {
 			g.leaf.SerialNumber, g.now = serial(math.MaxUint64), begin.Add(life*4/10-time.Second)
 		}, ""},
+		{"its CA signs", func(g *given) { g.signs = hex.EncodeToString(root.cert.SubjectKeyId) }, ""},
+		{"a successor signs", func(g *given) { g.signs = "0f" }, "its CA has a successor"},
 		{"two fifths, most jitter", func(g *given) {
 			g.leaf.SerialNumber, g.now = serial(math.MaxUint64), begin.Add(life*4/10+time.Second)
 		}, "half of its life is over"},
@@ -169,7 +173,7 @@ func TestDue(t *testing.T) {
 			if g.key != "" {
 				key = g.key
 			}
-			if got := due(usable([]byte(cert), []byte(key)), g.want, g.trusted, g.now); got != c.want {
+			if got := due(usable([]byte(cert), []byte(key)), g.want, g.trusted, g.signs, g.now); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})

@@ -32,8 +32,8 @@ type session struct {
 	// reported is the version of the status document that this session wrote last.
 	reported int
 	// known is the version of the desired document that this session read last.
-	known int
-	noting   sync.Mutex
+	known  int
+	noting sync.Mutex
 	// revoked are among others this machine's own certificates that it must replace.
 	revoked []unit.Revocation
 	// replaced are those that it has replaced, and that some process may still hold.
@@ -158,7 +158,7 @@ func (s *session) report(ctx context.Context, st Status) error {
 const backdating = 30 * time.Second
 
 // certificates gets those that are missing or due, side by side, and returns the ones it got.
-func (s *session) certificates(ctx context.Context, units []unit.Unit, trusted map[unit.CA]string) ([]unit.Certificate, error) {
+func (s *session) certificates(ctx context.Context, units []unit.Unit, d unit.Desired) ([]unit.Certificate, error) {
 	var mu sync.Mutex
 	var renewed []unit.Certificate
 	var errs []error
@@ -166,7 +166,7 @@ func (s *session) certificates(ctx context.Context, units []unit.Unit, trusted m
 	g.SetLimit(4)
 	for _, c := range wanted(units) {
 		g.Go(func() error {
-			got, err := s.certificate(ctx, c, trusted[c.Profile.CA])
+			got, err := s.certificate(ctx, c, d.CAs[c.Profile.CA], d.Issuers[c.Profile.CA])
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -197,12 +197,12 @@ func wanted(units []unit.Unit) []unit.Certificate {
 	return out
 }
 
-func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted string) (bool, error) {
+func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted, issuer string) (bool, error) {
 	have, err := loadCertificate(c.Profile)
 	if err != nil {
 		return false, err
 	}
-	reason := due(have, c, trusted, time.Now().Add(-s.client.Skew())) // by Vault's clock, which its certificates go by
+	reason := due(have, c, trusted, issuer, time.Now().Add(-s.client.Skew())) // by Vault's clock, which its certificates go by
 	if reason == "" && have.NotBefore.Before(s.boot.RenewBefore.Add(-backdating)) {
 		reason = "the Vault that signed it is lost"
 	}

@@ -53,10 +53,12 @@ type UnitStatus struct {
 
 // CertificateStatus is one certificate as it is on the machine's disk.
 type CertificateStatus struct {
-	CA       unit.CA   `json:"ca"`
-	Name     string    `json:"name"`
-	Subject  string    `json:"subject"`
-	Serial   string    `json:"serial"`
+	CA      unit.CA `json:"ca"`
+	Name    string  `json:"name"`
+	Subject string  `json:"subject"`
+	Serial  string  `json:"serial"`
+	// Issuer is the key that signed it, as in unit.Desired's Issuers.
+	Issuer   string    `json:"issuer"`
 	NotAfter time.Time `json:"notAfter"`
 	Renew    time.Time `json:"renew"`
 }

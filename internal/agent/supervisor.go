@@ -65,7 +65,7 @@ func (s *supervisor) apply(ctx context.Context, units []shape.Unit, repair bool)
 		u, keep := want[name]
 		if keep && reflect.DeepEqual(u, r.spec) && (!repair || !edited(u)) {
 			if repair {
-				s.refresh(r)
+				s.refresh(r, s.process(r))
 			}
 			delete(want, name)
 			continue
@@ -103,21 +103,6 @@ func edited(u shape.Unit) bool {
 	})
 }
 
-// refresh writes the files that a running process looks at by itself.
-func (s *supervisor) refresh(r *supervised) {
-	for _, f := range r.spec.Files {
-		if !f.Live {
-			continue
-		}
-		if err := writeFile(f.Path, []byte(f.Content), f.Mode); err != nil {
-			s.mu.Lock()
-			r.status.Reason = err.Error()
-			s.bumpLocked()
-			s.mu.Unlock()
-		}
-	}
-}
-
 // launch begins a unit's life, or goes on with it: what only gets another file that it looks at by itself is as ready as it was.
 func (s *supervisor) launch(ctx context.Context, u shape.Unit, was UnitStatus) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -147,7 +132,7 @@ func (s *supervisor) run(ctx context.Context, r *supervised) {
 		p = nil
 	}
 	if p != nil {
-		s.refresh(r)
+		s.refresh(r, p)
 	}
 	if old, ok := readRecord(s.recordDir, u.Name); ok && old.Done && old.Digest == u.Digest() {
 		s.set(r, UnitDone, "", nil)

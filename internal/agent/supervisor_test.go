@@ -184,6 +184,56 @@ func TestReusedPID(t *testing.T) {
 	}
 }
 
+// TestToldOfLiveFiles: a process that must be told of a changed live file is told once, also by the next agent if this one
+// died before it could.
+func TestToldOfLiveFiles(t *testing.T) {
+	d, dir := newDirs(t), t.TempDir()
+	d.kill(t, "a")
+	told := filepath.Join(dir, "told")
+	u := unit.Unit{Name: "a", ReloadSignal: int(unix.SIGUSR2), Env: []string{"PATH=/usr/bin:/bin", "told=" + told},
+		Args:  []string{"/bin/sh", "-c", `trap 'cat "$0" >> "$told"' USR2; echo start > "$told"; while :; do sleep 0.02; done`, filepath.Join(dir, "live")},
+		Files: []unit.File{{Path: filepath.Join(dir, "live"), Mode: 0o600, Content: "1", Live: true}}}
+	with := func(content string) []unit.Unit {
+		changed := u
+		changed.Files = []unit.File{u.Files[0]}
+		changed.Files[0].Content = content
+		return []unit.Unit{changed}
+	}
+	heard := func(want string) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			if b, err := os.ReadFile(told); err == nil && string(b) == want {
+				return
+			} else if time.Now().After(deadline) {
+				t.Fatalf("it heard %q (%v), want %q", b, err, want)
+			}
+		}
+	}
+	s, ctx, end := d.begin(t)
+	s.apply(ctx, with("1"), false)
+	first := await(t, s, "a", ready)
+	heard("start\n")
+	s.apply(ctx, with("2"), false)
+	heard("start\n2")
+	await(t, s, "a", ready)
+	end()
+	// An agent that died between the file and the signal.
+	if err := os.WriteFile(u.Files[0].Path, []byte("3"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, ctx, end = d.begin(t)
+	s.apply(ctx, with("3"), false)
+	heard("start\n23")
+	await(t, s, "a", ready)
+	end()
+	s, ctx, _ = d.begin(t)
+	s.apply(ctx, with("3"), false)
+	if now := await(t, s, "a", ready); now.PID != first.PID {
+		t.Error("the unit was restarted")
+	}
+	heard("start\n23")
+}
+
 // A live file is written under a running process, when it changes and when it was edited; another file restarts it.
 func TestLiveFiles(t *testing.T) {
 	d, dir := newDirs(t), t.TempDir()

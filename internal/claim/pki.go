@@ -1,3 +1,3 @@
 package claim
 
-var pkiClaims = []Claim{pkiThreeCAs, pkiVaultOnly, pkiShortLived, pkiInitToken, pkiAudit, pkiRevocation}
+var pkiClaims = []Claim{pkiThreeCAs, pkiVaultOnly, pkiShortLived, pkiInitToken, pkiRolling, pkiAudit, pkiRevocation}

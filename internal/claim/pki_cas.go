@@ -22,13 +22,11 @@ var pkiThreeCAs = Claim{
 }
 
 func probeThreeCAs(ctx context.Context, t *Target) ([]Evidence, error) {
-	roots := map[unit.CA]*x509.Certificate{}
+	roots := t.roots()
 	for _, ca := range unit.CAs {
-		certs := certificates(t.Desired.CAs[ca])
-		if len(certs) != 1 {
-			return nil, fmt.Errorf("CA %s has %d certificates, and this probe knows what to do with one", ca, len(certs))
+		if n := len(certificates(t.Desired.CAs[ca])); n != 1 {
+			return nil, fmt.Errorf("CA %s has %d certificates, as while it is rotated, and this probe knows what to do with one", ca, n)
 		}
-		roots[ca] = certs[0]
 	}
 	leaves, err := t.leaves(ctx)
 	if err != nil {
@@ -40,6 +38,17 @@ func probeThreeCAs(ctx context.Context, t *Target) ([]Evidence, error) {
 	}
 	crossed, err := crossPlanes(ctx, t)
 	return slices.Concat(disjoint(roots), crossed, ownIssuer(leaves, roots), trusted), err
+}
+
+// roots are the CAs' certificates; of one that is being rotated, the first.
+func (t *Target) roots() map[unit.CA]*x509.Certificate {
+	roots := map[unit.CA]*x509.Certificate{}
+	for _, ca := range unit.CAs {
+		if certs := certificates(t.Desired.CAs[ca]); len(certs) > 0 {
+			roots[ca] = certs[0]
+		}
+	}
+	return roots
 }
 
 // disjoint tries to verify each root by each other's key, and looks for a key that two of them share.

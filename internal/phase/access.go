@@ -44,7 +44,7 @@ func observeAccess(ctx context.Context, c *Cluster) ([]Drift, error) {
 	if err != nil {
 		return nil, err
 	}
-	cas, err := c.authorities(ctx)
+	trust, err := c.trust(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func observeAccess(ctx context.Context, c *Cluster) ([]Drift, error) {
 			continue
 		}
 		g.Go(func() (err error) {
-			d := c.desiredFor(m.Name, machines, cas)
+			d := c.desiredFor(m.Name, machines, trust)
 			d.Revoked = revoked.For(m.Role, m.Name)
 			drift[i], err = c.stalePolicy(ctx, config, m, d)
 			return err

@@ -15,7 +15,7 @@ func (c *Cluster) Audit(ctx context.Context) ([]audit.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := c.desiredFor("", machines, nil)
+	d := c.desiredFor("", machines, trust{})
 	vaults := audit.Vaults(d.Machines)
 	var events []audit.Event
 	for _, log := range unit.AuditLogs { // each has everything; one may have been switched off

@@ -21,7 +21,7 @@ func (c *Cluster) whileAway(ctx context.Context, now time.Time) (string, error) 
 	}
 	units := map[string][]unit.Unit{}
 	for _, m := range machines {
-		units[m.Name] = unit.For(c.desiredFor(m.Name, machines, nil))
+		units[m.Name] = unit.For(c.desiredFor(m.Name, machines, trust{}))
 	}
 	return firstExpiry(leaves, units, now), nil
 }

@@ -23,7 +23,7 @@ func (c *Cluster) baselineObjects(ctx context.Context) ([]*unstructured.Unstruct
 	if err != nil {
 		return nil, err
 	}
-	d := c.desiredFor("", machines, nil)
+	d := c.desiredFor("", machines, trust{})
 	coredns, ok := c.Bundle.Image("coredns")
 	if !ok {
 		return nil, fmt.Errorf("the bundle has no image of CoreDNS")

@@ -166,18 +166,19 @@ func (c *Cluster) Machines(ctx context.Context) ([]provider.Machine, error) {
 	return out, nil
 }
 
-// desiredFor is the document of one machine. CAs are empty until Vault has them.
-func (c *Cluster) desiredFor(self string, machines []provider.Machine, cas map[unit.CA]string) unit.Desired {
+// desiredFor is the document of one machine. What is trusted is empty until Vault has it.
+func (c *Cluster) desiredFor(self string, machines []provider.Machine, t trust) unit.Desired {
 	s := c.Spec.Spec
 	d := unit.Desired{
 		Cluster: c.Spec.Metadata.Name, ID: c.ID, Self: self, KubernetesVersion: s.KubernetesVersion,
 		MachineCIDR: s.Provider.Local.MachineCIDR, PodCIDR: s.Network.PodCIDR, ServiceCIDR: s.Network.ServiceCIDR,
-		ClusterDomain: s.Network.ClusterDomain, LeafTTL: s.PKI.LeafTTL.Duration, CAs: cas,
+		ClusterDomain: s.Network.ClusterDomain, LeafTTL: s.PKI.LeafTTL.Duration, CAs: t.cas, Issuers: t.issuers,
 	}
 	for _, m := range machines {
 		d.Machines = append(d.Machines, unit.Machine{Name: m.Name, Role: m.Role, Address: m.Address})
 	}
 	if role := d.Me().Role; role == v1alpha1.RoleControlPlane {
+		d.ServiceAccountKeys = t.tokens
 		d.Authentication, d.Authorization = s.Authentication, s.Authorization
 	}
 	return d

@@ -45,7 +45,7 @@ func (c *Cluster) enrolment(ctx context.Context) ([]enrolled, error) {
 	if err != nil {
 		return nil, err
 	}
-	cas, err := c.authorities(ctx)
+	trust, err := c.trust(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (c *Cluster) enrolment(ctx context.Context) ([]enrolled, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	for i, m := range machines {
 		g.Go(func() error {
-			e := enrolled{machine: m, want: c.desiredFor(m.Name, machines, cas)}
+			e := enrolled{machine: m, want: c.desiredFor(m.Name, machines, trust)}
 			var err error
 			if e.version, err = v.ReadDocument(ctx, m.Name, "desired", &e.have); err != nil {
 				return err
@@ -157,30 +157,32 @@ func applyEnrolment(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) 
 	if err != nil {
 		return err
 	}
-	v, err := c.operatorVault(ctx)
-	if err != nil {
-		return err
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, e := range all {
-		if e.out {
-			continue
+		if !e.out {
+			g.Go(func() error { return c.instruct(ctx, e) })
 		}
-		g.Go(func() error {
-			changed := !reflect.DeepEqual(e.want, e.have)
-			if changed {
-				if _, err := v.WriteDocument(ctx, e.machine.Name, "desired", e.version, e.want); err != nil {
-					return err
-				}
-			}
-			token := e.silent(time.Now(), e.want.LeafTTL) || c.restoring.strange()
-			if !changed && e.boot.VaultCA == c.vaultCA() && !token {
-				return nil
-			}
-			return c.introduce(ctx, e, token)
-		})
 	}
 	return g.Wait()
+}
+
+// instruct writes a machine's desired state, where it is another than it was, and has the machine look at once.
+func (c *Cluster) instruct(ctx context.Context, e enrolled) error {
+	changed := !reflect.DeepEqual(e.want, e.have)
+	if changed {
+		v, err := c.operatorVault(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err := v.WriteDocument(ctx, e.machine.Name, "desired", e.version, e.want); err != nil {
+			return err
+		}
+	}
+	token := e.silent(time.Now(), e.want.LeafTTL) || c.restoring.strange()
+	if !changed && !token && e.boot.VaultCA == c.vaultCA() {
+		return nil
+	}
+	return c.introduce(ctx, e, token)
 }
 
 // introduce tells a machine where Vault is and, if it needs one, gives it an init token.

@@ -144,7 +144,7 @@ func applyMachines(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) e
 			if err != nil {
 				return err
 			}
-			b.Desired, b.VaultCA = c.desiredFor(m.Name, machines, nil), c.vaultCA()
+			b.Desired, b.VaultCA = c.desiredFor(m.Name, machines, trust{}), c.vaultCA()
 			c.restoring.mark(&b, m.Role)
 			b.Rejoin = b.Rejoin || rejoin[m.Name]
 			boot, err := c.bootFile(b)

@@ -52,7 +52,7 @@ func Certificates(ctx context.Context, c *Cluster, now time.Time) ([]Certificate
 	if err != nil {
 		return nil, err
 	}
-	cas, err := c.authorities(ctx)
+	trust, err := c.trust(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -60,12 +60,12 @@ func Certificates(ctx context.Context, c *Cluster, now time.Time) ([]Certificate
 	if err != nil {
 		return nil, err
 	}
-	out, err := reportCAs(cas, now)
+	out, err := reportCAs(trust.cas, now)
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range machines {
-		out = append(out, reportLeaves(m, unit.For(c.desiredFor(m.Name, all, cas)), now)...)
+		out = append(out, reportLeaves(m, unit.For(c.desiredFor(m.Name, all, trust)), now)...)
 	}
 	revoked, err := c.revoked(ctx)
 	if err != nil {

@@ -180,7 +180,7 @@ func (c *Cluster) remark(ctx context.Context, machine string, role v1alpha1.Role
 	if err != nil {
 		return err
 	}
-	b.Desired = c.desiredFor(machine, machines, nil)
+	b.Desired = c.desiredFor(machine, machines, trust{})
 	c.restoring.mark(&b, role)
 	file, err := c.bootFile(b)
 	if err != nil {

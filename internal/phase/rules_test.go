@@ -183,7 +183,7 @@ var hostPort = regexp.MustCompile(`([A-Za-z0-9.-]+):([0-9]+)`)
 func written(t *testing.T, c *Cluster, machines []provider.Machine) map[need]string {
 	out := map[need]string{}
 	for _, from := range machines {
-		for _, u := range unit.For(c.desiredFor(from.Name, machines, map[unit.CA]string{unit.CAKubernetes: "PEM"})) {
+		for _, u := range unit.For(c.desiredFor(from.Name, machines, trust{cas: map[unit.CA]string{unit.CAKubernetes: "PEM"}})) {
 			text, err := json.Marshal(u)
 			if err != nil {
 				t.Fatal(err)

@@ -33,6 +33,7 @@ var sequence = []step{
 	{"machines", observeMachines, applyMachines},
 	{"vault", observeVault, applyVault},
 	{"removal", observeRemoval, applyRemoval},
+	{"rotation", observeRotation, applyRotation},
 	{"enrolment", observeEnrolment, applyEnrolment},
 	{"baseline", observeBaseline, applyBaseline},
 	{"units", observeUnits, applyUnits},

@@ -29,7 +29,7 @@ func Target(ctx context.Context, c *Cluster) (*claim.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	cas, err := c.authorities(ctx)
+	trust, err := c.trust(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func Target(ctx context.Context, c *Cluster) (*claim.Target, error) {
 	}
 	return &claim.Target{
 		Spec: c.Spec, Machines: machines, Provider: c.Provider, Bundle: c.Bundle, Vault: v,
-		Desired: c.desiredFor("", machines, cas), Admin: admin, Baseline: objects, VaultAt: c.vaultClient, Now: time.Now,
+		Desired: c.desiredFor("", machines, trust), Admin: admin, Baseline: objects, VaultAt: c.vaultClient, Now: time.Now,
 		Revoke: c.revokeTaken, Forget: c.forgetTaken, Audit: c.Audit,
 	}, nil
 }

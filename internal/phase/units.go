@@ -80,6 +80,11 @@ func unready(e enrolled, now time.Time) []Drift {
 			drift = append(drift, Drift{Object: object, Cause: "runs by another definition than this version of ashlar has", Action: "restart it"})
 		}
 	}
+	for _, s := range e.status.Certificates {
+		if signs := e.want.Issuers[s.CA]; signs != "" && s.Issuer != signs {
+			drift = append(drift, Drift{Object: name, Cause: fmt.Sprintf("its certificate %s/%s is not by the key that signs now", s.CA, s.Name), Action: "wait for it"})
+		}
+	}
 	for _, unit := range slices.Sorted(maps.Keys(want)) {
 		if !reported[unit] {
 			drift = append(drift, Drift{Object: name + "/" + unit, Cause: "does not run", Action: "wait for it"})

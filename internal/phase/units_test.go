@@ -35,10 +35,14 @@ func TestUnready(t *testing.T) {
 	silent.status.Seen = now.Add(-3 * time.Minute)
 	behind.status.Desired = 1
 	revision.status.Revision = "old"
+	predecessor := fresh(agent.UnitStatus{Name: "u", State: agent.UnitReady})
+	predecessor.want.Issuers = map[unit.CA]string{unit.CAKubernetes: "0f"}
+	predecessor.status.Certificates = []agent.CertificateStatus{{CA: unit.CAKubernetes, Name: "kubelet", Issuer: "0e"}}
 	for name, c := range map[string]struct {
 		e    enrolled
 		want string
 	}{
+		"by another key":   {predecessor, "not by the key that signs now"},
 		"off":              {off, "powered off"},
 		"silent":           {silent, "not reported"},
 		"behind":           {behind, "newest desired state"},

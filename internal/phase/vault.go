@@ -30,7 +30,7 @@ func (c *Cluster) vaultLayout(ctx context.Context, v *vault.Client) (vault.State
 	if err != nil {
 		return vault.State{}, err
 	}
-	d := c.desiredFor("", machines, nil)
+	d := c.desiredFor("", machines, trust{})
 	pki := c.Spec.Spec.PKI
 	return vault.Layout(vault.Input{
 		Cluster: d.Cluster, ID: c.ID, Machines: d.Machines,
@@ -240,14 +240,16 @@ func (c *Cluster) setUp(ctx context.Context, root *vault.Client) error {
 	if err := vault.Apply(ctx, root, vault.Diff(want, have)); err != nil {
 		return err
 	}
-	if err := root.EnsureServiceAccountKey(ctx); err != nil {
-		return err
-	}
-	cas, err := root.CAs(ctx)
+	trust, err := readTrust(ctx, root)
 	if err != nil {
 		return err
 	}
-	if err := writeOperatorFile(c.vaultCAFile(), []byte(cas[unit.CAVault])); err != nil {
+	for _, document := range trust.tokens {
+		if err := root.EnsureServiceAccountKey(ctx, document); err != nil {
+			return err
+		}
+	}
+	if err := writeOperatorFile(c.vaultCAFile(), []byte(trust.cas[unit.CAVault])); err != nil {
 		return err
 	}
 	cred, err := root.IssueOperatorCredential(ctx)
@@ -274,18 +276,6 @@ func (c *Cluster) initToken(ctx context.Context, machine string) (provider.File,
 // bootstrapCredential is the one certificate for system:masters: minutes long, in memory, for the first binding.
 // The PKI role that can issue it exists for as long as that takes.
 func (c *Cluster) bootstrapCredential(ctx context.Context) (Credential, error) {
-	keys, err := vault.ReadKeys(c.keysFile())
-	if err != nil {
-		return Credential{}, err
-	}
-	machines, err := c.vaultMachines(ctx)
-	if err != nil {
-		return Credential{}, err
-	}
-	client, err := c.vaultClient(ctx, machines...)
-	if err != nil {
-		return Credential{}, err
-	}
 	key, csr, err := newRequest()
 	if err != nil {
 		return Credential{}, err
@@ -295,7 +285,7 @@ func (c *Cluster) bootstrapCredential(ctx context.Context) (Credential, error) {
 		return Credential{}, err
 	}
 	cred.Key = key
-	err = client.WithRoot(ctx, keys, func(root *vault.Client) error {
+	err = c.withRoot(ctx, func(root *vault.Client) error {
 		cert, err := root.SignMasters(ctx, string(csr))
 		cred.Cert = []byte(cert.Chain)
 		return err

@@ -23,7 +23,7 @@ import (
 // vaultAccess is what one command keeps of its way to Vault.
 type vaultAccess struct {
 	client *vault.Client // logged in as the operator
-	cas    map[unit.CA]string
+	trust  *trust
 }
 
 // The operator's files. Whoever has the first two has the cluster.
@@ -136,25 +136,4 @@ func (c *Cluster) Close(ctx context.Context) {
 		_ = have.client.RevokeSelf(ctx) // it would die within the hour anyway
 		have.client.Close()
 	}
-}
-
-// authorities are the CAs' certificates, read once for each command.
-func (c *Cluster) authorities(ctx context.Context) (map[unit.CA]string, error) {
-	v, err := c.operatorVault(ctx)
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	cas := c.vault.cas
-	c.mu.Unlock()
-	if cas != nil {
-		return cas, nil
-	}
-	if cas, err = v.CAs(ctx); err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	c.vault.cas = cas
-	c.mu.Unlock()
-	return cas, nil
 }

@@ -12,12 +12,6 @@ import (
 const cipherSuites = "TLS_AES_128_GCM_SHA256,TLS_AES_256_GCM_SHA384,TLS_CHACHA20_POLY1305_SHA256," +
 	"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
 
-// The key that signs ServiceAccount tokens. All API servers share it, so it comes from Vault.
-const (
-	ServiceAccountKeyFile    = PKIDir + "/service-account.key"
-	ServiceAccountPublicFile = PKIDir + "/service-account.pub"
-)
-
 // APIReadyPath says whether an API server can serve. One whose Vault is away can: it has the keys it needs in memory,
 // and a cluster must not end with its Vault.
 const APIReadyPath = "/readyz?exclude=kms-providers"
@@ -48,6 +42,7 @@ func apiServer(d Desired) Unit {
 	etcd := certificate(d, CAEtcdKubernetes, "kube-apiserver")
 	proxy := certificate(d, CAFrontProxy, "front-proxy-client")
 	k8s, events := EtcdClusters[0], EtcdClusters[1]
+	tokens := serviceAccountKeys(d)
 	args := []string{
 		Bin + "/kube-apiserver",
 		// Pods, too, find the API at the load balancer and nowhere else.
@@ -83,8 +78,7 @@ func apiServer(d Desired) Unit {
 		"--requestheader-group-headers=X-Remote-Group",
 		"--requestheader-username-headers=X-Remote-User",
 		"--service-account-issuer=https://kubernetes.default.svc." + d.ClusterDomain,
-		"--service-account-key-file=" + ServiceAccountPublicFile,
-		"--service-account-signing-key-file=" + ServiceAccountKeyFile,
+		"--service-account-signing-key-file=" + tokens.signing,
 		"--service-account-lookup=true",
 		"--service-account-max-token-expiration=1h",
 		"--service-account-extend-token-expiration=false",
@@ -94,6 +88,13 @@ func apiServer(d Desired) Unit {
 		"--tls-min-version=VersionTLS12",
 		"--tls-cipher-suites=" + cipherSuites,
 		"--profiling=false",
+		// One that stops says so first, and goes on until the load balancer has noticed.
+		"--shutdown-delay-duration=" + drain.String(),
+		// Then watches end, which would otherwise keep it for a minute; their clients go on elsewhere from where they were.
+		"--shutdown-watch-termination-grace-period=2s",
+	}
+	for _, file := range tokens.trusted {
+		args = append(args, "--service-account-key-file="+file)
 	}
 	var wait []Probe
 	// Of several members none is waited for: any may be lost.
@@ -115,14 +116,11 @@ func apiServer(d Desired) Unit {
 			{Path: "/var/log/kubernetes/.keep", Mode: 0o600},
 		},
 		Certificates: []Certificate{serving, kubelet, etcd, proxy},
-		Secrets: []Secret{
-			{Document: "service-account", Field: "key", Path: ServiceAccountKeyFile},
-			{Document: "service-account", Field: "pub", Path: ServiceAccountPublicFile},
-		},
-		After: []string{"kms", "webhook"},
-		Wait:  wait,
-		Ready: Probe{URL: fmt.Sprintf("https://%s:%d%s", d.Self, PortAPIServer, APIReadyPath), CA: CAKubernetes},
-		Grace: 20 * time.Second,
+		Secrets:      tokens.secrets,
+		After:        []string{"kms", "webhook"},
+		Wait:         wait,
+		Ready:        Probe{URL: fmt.Sprintf("https://%s:%d%s", d.Self, PortAPIServer, APIReadyPath), CA: CAKubernetes},
+		Grace:        drain + 20*time.Second,
 	}
 }
 
@@ -196,6 +194,9 @@ func scheduler(d Desired) Unit {
 		Grace:        5 * time.Second,
 	}
 }
+
+// SealedPrefix begins what an API server stores sealed.
+const SealedPrefix = "k8s:enc:kms:v2:vault-transit:"
 
 // Secrets and ConfigMaps are sealed by Vault's transit engine. The identity provider, last, only reads what
 // was written before encryption was on; it never writes.

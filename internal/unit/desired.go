@@ -36,6 +36,10 @@ type Desired struct {
 	Revoked []Revocation `json:"revoked,omitempty"`
 	// CAs are the trusted certificates of each CA, as PEM.
 	CAs map[CA]string `json:"cas"`
+	// Issuers are the keys that certificates of each CA must be signed by: of several trusted ones, the one that signs.
+	Issuers map[CA]string `json:"issuers,omitempty"`
+	// ServiceAccountKeys are the documents of the keys that tokens of ServiceAccounts are trusted by; the first signs.
+	ServiceAccountKeys []string `json:"serviceAccountKeys,omitempty"`
 }
 
 // Machine is one machine of the cluster, as the others know it.

@@ -34,7 +34,7 @@ type Unit struct {
 	Ready Probe
 	// Once is a command that runs to its end, and again only when it changes or the machine reboots.
 	Once bool
-	// ReloadSignal tells the process to read its certificates again; 0: it sees by itself that they changed.
+	// ReloadSignal tells the process to read its certificates and Live files again; 0: it sees by itself that they changed.
 	ReloadSignal int
 	// Logs are files that the process writes itself, and opens again at ReloadSignal.
 	Logs []string
@@ -47,7 +47,7 @@ type File struct {
 	Path    string
 	Mode    fs.FileMode
 	Content string
-	// Live: the process sees by itself that it changed, and is not restarted for it.
+	// Live: the process sees by itself that it changed, or at ReloadSignal, and is not restarted for it.
 	Live bool
 }
 
@@ -131,6 +131,11 @@ func (d Desired) Complete() bool { return len(d.CAs) > 0 }
 // caFile is a unit's copy of a CA's trusted certificates.
 func caFile(d Desired, ca CA) File {
 	return File{Path: CAFile(ca), Mode: 0o644, Content: d.CAs[ca]}
+}
+
+func live(f File) File {
+	f.Live = true
+	return f
 }
 
 // certificate looks a profile up; a name that is not in the table is a mistake in this package.

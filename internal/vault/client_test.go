@@ -81,7 +81,7 @@ func TestDocumentsAreCheckedAndSet(t *testing.T) {
 	cp := c.enrol("control-plane-0", fromCP)
 	before, err := cp.ReadSecret(c.ctx, ServiceAccountDocument)
 	c.must(err)
-	c.must(c.operator.EnsureServiceAccountKey(c.ctx))
+	c.must(c.operator.EnsureServiceAccountKey(c.ctx, ServiceAccountDocument))
 	after, err := cp.ReadSecret(c.ctx, ServiceAccountDocument)
 	c.must(err)
 	if diff := cmp.Diff(before, after); diff != "" || len(before[ServiceAccountKey]) == 0 || len(before[ServiceAccountPublic]) == 0 {

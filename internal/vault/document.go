@@ -82,10 +82,10 @@ const (
 	ServiceAccountPublic   = "pub" // PKIX
 )
 
-// EnsureServiceAccountKey makes the key pair that signs ServiceAccount tokens, unless there is one. The API servers
-// must share it, so it is the one key that is stored in Vault instead of staying where it was made.
-func (c *Client) EnsureServiceAccountKey(ctx context.Context) error {
-	err := c.get(ctx, c.cluster+"/secrets/metadata/"+ServiceAccountDocument, &struct{}{})
+// EnsureServiceAccountKey makes the key pair that signs ServiceAccount tokens, unless there is one in the document. The
+// API servers must share it, so it is the one key that is stored in Vault instead of staying where it was made.
+func (c *Client) EnsureServiceAccountKey(ctx context.Context, document string) error {
+	err := c.get(ctx, c.cluster+"/secrets/metadata/"+document, &struct{}{})
 	if err == nil || !errors.Is(err, ErrNotFound) {
 		return err
 	}
@@ -93,7 +93,7 @@ func (c *Client) EnsureServiceAccountKey(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the ServiceAccount key: %w", err)
 	}
-	_, err = c.writeKV(ctx, SecretPath(c.cluster, ServiceAccountDocument), 0, fields)
+	_, err = c.writeKV(ctx, SecretPath(c.cluster, document), 0, fields)
 	if err != nil && !errors.Is(err, ErrConflict) {
 		return fmt.Errorf("store the ServiceAccount key: %w", err)
 	}

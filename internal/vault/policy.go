@@ -54,6 +54,7 @@ func machineRules(in Input, role v1alpha1.Role) []rule {
 	if role == v1alpha1.RoleControlPlane {
 		rules = append(rules,
 			allow(SecretPath(in.Cluster, ServiceAccountDocument), "read").because("the API servers share the key that signs ServiceAccount tokens"),
+			allow(SecretPath(in.Cluster, ServiceAccountDocument)+"/+", "read").because("and its successors"),
 			allow(TransitPath(in.Cluster)+"/encrypt/"+TransitKey, "update").because("encryption at rest: use the key, never see it"),
 			allow(TransitPath(in.Cluster)+"/decrypt/"+TransitKey, "update"),
 			allow(TransitPath(in.Cluster)+"/keys/"+TransitKey, "read").because("which version of the key is the latest"),
@@ -107,6 +108,8 @@ func operatorRules(in Input) []rule {
 		allow(c+"/machines/data/+/"+Status, "read"),
 		allow(c+"/secrets/data/"+ServiceAccountDocument, "create").because("make the key once, and never read it"),
 		allow(c+"/secrets/metadata/"+ServiceAccountDocument, "read"),
+		allow(c+"/secrets/data/"+RotationDocument, "create read update").because("the journal of rotations"),
+		allow(c+"/pki/+/issuers", "list"),
 		revoke,
 		allow("auth/token/revoke-accessor", "update").because("what was revoked has no session left"),
 		allow(robots+"/role/+/secret-id", "list"),

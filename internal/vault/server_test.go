@@ -242,7 +242,7 @@ func startCluster(t *testing.T) *cluster {
 		lap("first observe")
 		s.must(Apply(ctx, root, Diff(c.want, have)))
 		lap("first apply")
-		s.must(root.EnsureServiceAccountKey(ctx))
+		s.must(root.EnsureServiceAccountKey(ctx, ServiceAccountDocument))
 		credential, err = root.IssueOperatorCredential(ctx)
 		return err
 	}))

@@ -46,6 +46,7 @@ type report struct {
 	Phases map[string]spread `json:"upSecondsByPhase"`
 	Again  spread            `json:"secondUpSeconds"`
 	Verify spread            `json:"verifySeconds"`
+	Rotate map[string]spread `json:"rotateSecondsByTarget"` // without waiting for pods and people
 	Down   spread            `json:"downSeconds"`
 	RSS    map[string]spread `json:"rssMiBByProcess"`
 	PSS    spread            `json:"pssMiB"`
@@ -79,12 +80,14 @@ func bench(runs int) error {
 			return err
 		}
 	}
-	r := report{Runs: runs, Phases: map[string]spread{}, RSS: map[string]spread{}, Requests: map[string]spread{}}
+	r := report{Runs: runs, Phases: map[string]spread{}, RSS: map[string]spread{}, Rotate: map[string]spread{}, Requests: map[string]spread{}}
 	for what, s := range samples {
 		kind, of, _ := strings.Cut(what, "/")
 		switch kind {
 		case "phase":
 			r.Phases[of] = spreadOf(s)
+		case "rotate":
+			r.Rotate[of] = spreadOf(s)
 		case "rss":
 			r.RSS[of] = spreadOf(s)
 		case "request":
@@ -132,6 +135,12 @@ func once(file string, sample func(string, float64)) error {
 		return err
 	}
 	sample("verify", took)
+	for _, target := range []string{"vault-tls", "etcd-k8s", "etcd-overlay", "front-proxy", "kubernetes", "serviceaccount-key"} {
+		if _, took, err = ashlar(file, "pki", "rotate", target, "--now"); err != nil {
+			return err
+		}
+		sample("rotate/"+target, took)
+	}
 	if _, took, err = ashlar(file, "down"); err != nil {
 		return err
 	}

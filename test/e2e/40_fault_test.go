@@ -52,11 +52,15 @@ func TestKilledUnit(t *testing.T) {
 	ashlar(t, "up")
 }
 
+// agentOf is the process of a machine's agent.
+func agentOf(t *testing.T, machine string) string {
+	t.Helper()
+	return strings.TrimSpace(ashlar(t, "exec", machine, "--", "sh", "-c", `for p in /proc/[0-9]*; do case "$(tr '\0' ' ' < $p/cmdline)" in /opt/ashlar/bundle/bin/ashlar\ agent\ ) echo ${p#/proc/};; esac; done`))
+}
+
 // TestKilledAgent: a killed agent comes back and goes on with the units that run, without restarting them.
 func TestKilledAgent(t *testing.T) {
-	agent := func() string {
-		return strings.TrimSpace(ashlar(t, "exec", "worker-0", "--", "sh", "-c", `for p in /proc/[0-9]*; do case "$(tr '\0' ' ' < $p/cmdline)" in /opt/ashlar/bundle/bin/ashlar\ agent\ ) echo ${p#/proc/};; esac; done`))
-	}
+	agent := func() string { return agentOf(t, "worker-0") }
 	before, units := agent(), unitsOf(t, "worker-0")
 	ashlar(t, "exec", "worker-0", "--", "kill", "-9", before)
 	eventually(t, 10*time.Second, func() error {
@@ -75,9 +79,8 @@ func TestKilledAgent(t *testing.T) {
 func TestVaultAway(t *testing.T) {
 	target := target(t)
 	cluster := unitsOf(t, "control-plane-0")
-	stop := func() func() { _, stop := underLoad(t, target); return stop }
 	t.Run("silent", func(t *testing.T) {
-		done := stop()
+		done := underLoad(t)
 		pid := fmt.Sprint(unitsOf(t, "vault-0")["vault"])
 		ashlar(t, "exec", "vault-0", "--", "kill", "-STOP", pid)
 		defer ashlar(t, "exec", "vault-0", "--", "kill", "-CONT", pid)
@@ -87,7 +90,7 @@ func TestVaultAway(t *testing.T) {
 	})
 	ashlar(t, "up")
 	t.Run("sealed", func(t *testing.T) {
-		done := stop()
+		done := underLoad(t)
 		if err := runVault(t, target, "", "operator", "seal"); !errors.Is(err, vault.ErrSealed) { // its own token it cannot revoke any more
 			t.Fatal(err)
 		}

@@ -11,33 +11,12 @@ import (
 	"ashlar.dev/ashlar/internal/claim"
 )
 
-// TestHA brings examples/ha.yaml up and takes one machine of each role away at once: the API goes on, what restarts
-// meanwhile comes back, `up` repairs the rest, and every claim holds.
+// TestHA brings examples/ha.yaml up, replaces all of its CAs and keys under load, and takes one machine of each role away
+// at once: the API goes on, what restarts meanwhile comes back, `up` repairs the rest, and every claim holds.
 func TestHA(t *testing.T) {
-	// Eighteen machines are more than two cores can carry: those of the shared cluster rest meanwhile.
-	resting := open(t)
-	for _, m := range resting.Spec.Machines() {
-		if err := resting.Provider.PowerOff(t.Context(), m.Name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	shared := file
-	t.Cleanup(func() {
-		file = shared
-		ashlar(t, "up")
-		settled(t)
-	})
-	example, err := os.ReadFile("../../examples/ha.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	file = filepath.Join(t.TempDir(), "ha.yaml")
-	if err := os.WriteFile(file, []byte(strings.Replace(string(example), "name: ha\n", "name: "+name+"-ha\n", 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ashlar(t, "down") })
-	ashlar(t, "up")
+	upHA(t)
 	t.Run("every claim", holdAll)
+	t.Run("rotation", func(t *testing.T) { rotateUnderLoad(t, "all", "--settle=30s") })
 
 	provider := open(t).Provider
 
@@ -66,6 +45,34 @@ func TestHA(t *testing.T) {
 		t.Errorf("after up, plan: exit %d\n%s", code, plan)
 	}
 	t.Run("every claim, again", holdAll)
+}
+
+// upHA brings examples/ha.yaml up and makes it the file's; after the test the shared cluster is back.
+func upHA(t *testing.T) {
+	t.Helper()
+	// Eighteen machines are more than two cores can carry: those of the shared cluster rest meanwhile.
+	resting := open(t)
+	for _, m := range resting.Spec.Machines() {
+		if err := resting.Provider.PowerOff(t.Context(), m.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shared := file
+	t.Cleanup(func() {
+		file = shared
+		ashlar(t, "up")
+		settled(t)
+	})
+	example, err := os.ReadFile("../../examples/ha.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(t.TempDir(), "ha.yaml")
+	if err := os.WriteFile(file, []byte(strings.Replace(string(example), "name: ha\n", "name: "+name+"-ha\n", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ashlar(t, "down") })
+	ashlar(t, "up")
 }
 
 // apiServes waits until the API takes requests; without its Vault it may say that it is not quite ready.

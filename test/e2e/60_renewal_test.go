@@ -1,83 +1,18 @@
 package e2e
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"ashlar.dev/ashlar/internal/claim"
 	"ashlar.dev/ashlar/internal/unit"
 )
-
-// load writes and reads through the API, one request after another, and counts those that failed.
-type load struct {
-	requests, failures atomic.Int64
-	last               atomic.Pointer[error]
-}
-
-// underLoad puts the cluster under load until the returned function is called.
-func underLoad(t *testing.T, target *claim.Target) (*load, func()) {
-	t.Helper()
-	client, err := kubernetes.NewForConfig(target.Admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &load{}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		maps := client.CoreV1().ConfigMaps(metav1.NamespaceDefault)
-		made, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "load-"}}, metav1.CreateOptions{})
-		if err != nil {
-			l.failed(err)
-			return
-		}
-		meta := metav1.ObjectMeta{Name: made.Name}
-		defer func() { _ = maps.Delete(context.WithoutCancel(ctx), meta.Name, metav1.DeleteOptions{}) }()
-		tick := time.NewTicker(50 * time.Millisecond) // steady, not as fast as it goes: the machine has other work
-		defer tick.Stop()
-		for n := 0; ctx.Err() == nil; n++ {
-			<-tick.C
-			_, err := maps.Update(ctx, &corev1.ConfigMap{ObjectMeta: meta, Data: map[string]string{"n": fmt.Sprint(n)}}, metav1.UpdateOptions{})
-			var got *corev1.ConfigMap
-			if err == nil {
-				if got, err = maps.Get(ctx, meta.Name, metav1.GetOptions{}); err == nil && got.Data["n"] != fmt.Sprint(n) {
-					err = fmt.Errorf("wrote %d, read %s", n, got.Data["n"])
-				}
-			}
-			l.requests.Add(2)
-			if err != nil && ctx.Err() == nil {
-				l.failed(err)
-			}
-		}
-	}()
-	return l, func() {
-		stop()
-		<-done
-		t.Logf("%d requests, %d failed", l.requests.Load(), l.failures.Load())
-		if l.failures.Load() > 0 {
-			t.Errorf("%d of %d requests failed; the last: %v", l.failures.Load(), l.requests.Load(), *l.last.Load())
-		}
-	}
-}
-
-func (l *load) failed(err error) {
-	l.failures.Add(1)
-	l.last.Store(&err)
-}
 
 // certificateSerials are those of all certificates, by machine and file, as machines report them.
 func certificateSerials(t *testing.T, from string) map[string]string {
@@ -95,7 +30,7 @@ func certificateSerials(t *testing.T, from string) map[string]string {
 func TestLostCertificates(t *testing.T) {
 	target := target(t)
 	before, units := certificateSerials(t, file), unitsOf(t, "control-plane-0")
-	_, stop := underLoad(t, target)
+	stop := underLoad(t)
 	for _, m := range target.Desired.Machines {
 		ashlar(t, "exec", m.Name, "--", "find", unit.PKIDir, "-name", "*.crt", "!", "-name", "ca.crt", "-delete")
 	}
@@ -142,7 +77,7 @@ func TestRenewal(t *testing.T) {
 	for _, m := range status(t, file) {
 		units[m.Name] = unitsOf(t, m.Name)
 	}
-	_, stop := underLoad(t, target(t))
+	stop := underLoad(t)
 	shortLived, vaultOnly := find(t, "pki-short-lived"), find(t, "pki-vault-only")
 	for generation := range 2 {
 		before := certificateSerials(t, file)

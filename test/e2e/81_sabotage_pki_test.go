@@ -30,6 +30,15 @@ func init() {
 			t.Cleanup(func() { ashlar(t, "up") })
 			ashlar(t, "exec", "worker-0", "--", "sh", "-c", "cat "+unit.CAFile(unit.CAEtcdOverlay)+" >> "+unit.CAFile(unit.CAKubernetes))
 		}},
+		sabotage{"pki-rolling", "a rotation skips the end: the predecessor is still in Vault", func(t *testing.T, target *claim.Target) {
+			t.Cleanup(func() { editVault(t, target, "", "delete", "%/pki/front-proxy/issuer/left-over") })
+			editVault(t, target, "", "write", "%/pki/front-proxy/root/rotate/internal", "common_name=% front-proxy", "issuer_name=left-over", "key_type=ec")
+		}},
+		sabotage{"pki-rolling", "a rotation skips a machine: it still trusts another", func(t *testing.T, _ *claim.Target) {
+			t.Cleanup(func() { ashlar(t, "up") })
+			ashlar(t, "exec", "worker-0", "--", "sh", "-c", "cat "+unit.CAFile(unit.CAKubernetes)+" >> "+unit.CAFile(unit.CAEtcdOverlay))
+		}},
+		sabotage{"pki-rolling", "a certificate is not of the key that signs", handIssued("1")},
 		sabotage{"pki-audit", "one of the two audit devices is off", vaultSabotage("", "audit", "disable", "audit-2")},
 		sabotage{"pki-audit", "an audit device writes secrets in clear", func(t *testing.T, target *claim.Target) {
 			t.Cleanup(func() { ashlar(t, "up") })

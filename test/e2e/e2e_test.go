@@ -84,8 +84,13 @@ spec:
 func try(args ...string) (string, int) { return tryWith("", args...) }
 
 // tryWith is try with something on standard input.
-func tryWith(stdin string, args ...string) (string, int) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+func tryWith(stdin string, args ...string) (string, int) { return tryAll(timeout, stdin, args...) }
+
+// tryFor is try with more time.
+func tryFor(limit time.Duration, args ...string) (string, int) { return tryAll(limit, "", args...) }
+
+func tryAll(limit time.Duration, stdin string, args ...string) (string, int) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
 	var out bytes.Buffer

@@ -28,6 +28,11 @@ path "demo/secrets/data/service-account" {
   capabilities = ["read"]
 }
 
+# and its successors
+path "demo/secrets/data/service-account/+" {
+  capabilities = ["read"]
+}
+
 # encryption at rest: use the key, never see it
 path "demo/transit/encrypt/etcd" {
   capabilities = ["update"]

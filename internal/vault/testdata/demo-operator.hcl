@@ -42,6 +42,15 @@ path "demo/secrets/metadata/service-account" {
   capabilities = ["read"]
 }
 
+# the journal of rotations
+path "demo/secrets/data/rotation" {
+  capabilities = ["create", "read", "update"]
+}
+
+path "demo/pki/+/issuers" {
+  capabilities = ["list"]
+}
+
 # withdraw a certificate, named by its serial number or shown
 path "demo/pki/+/revoke" {
   capabilities = ["update"]

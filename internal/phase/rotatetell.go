@@ -1,0 +1,137 @@
+package phase
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"ashlar.dev/ashlar/internal/rotation"
+	"ashlar.dev/ashlar/internal/ui"
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+// turnTimeout is how long the machines of one turn may take until they confirm; often is how often they are asked.
+const (
+	turnTimeout = 5 * time.Minute
+	often       = 250 * time.Millisecond
+)
+
+// tellMachines has every machine take over what the present stage of the rotation makes of its desired state, those that
+// stand in for each other one by one, and returns once all have confirmed it.
+func (c *Cluster) tellMachines(ctx context.Context, what string, progress *ui.Progress) error {
+	c.forgetTrust()
+	all, err := c.enrolment(ctx)
+	if err != nil {
+		return err
+	}
+	all = slices.DeleteFunc(c.leadersLast(ctx, all), func(e enrolled) bool { return e.out })
+	var told []string
+	for _, turn := range rotation.Turns(restarts(all)) {
+		var mine []enrolled
+		roles := map[string]bool{}
+		for _, e := range all {
+			if slices.Contains(turn, e.machine.Name) {
+				mine = append(mine, e)
+				roles[string(e.machine.Role)] = true
+			}
+		}
+		progress.Detail("%s: %s", what, strings.Join(turn, ", "))
+		// Those who stand in for them meanwhile must be able to, by whatever they have been told.
+		standIn := func(e enrolled, now time.Time) []Drift {
+			if !roles[string(e.machine.Role)] || slices.Contains(turn, e.machine.Name) {
+				return nil
+			}
+			e.want = e.have
+			return unready(e, now)
+		}
+		if err := c.awaitMachines(ctx, what, progress, standIn); err != nil {
+			return err
+		}
+		for _, e := range mine {
+			c.handOver(ctx, e, told)
+			if err := c.instruct(ctx, e); err != nil {
+				return fmt.Errorf("tell %s: %w", e.machine.Name, err)
+			}
+		}
+		confirmed := func(e enrolled, now time.Time) []Drift {
+			if !slices.Contains(turn, e.machine.Name) {
+				return nil
+			}
+			return unready(e, now)
+		}
+		if err := c.awaitMachines(ctx, what, progress, confirmed); err != nil {
+			return err
+		}
+		told = append(told, turn...)
+	}
+	return c.awaitMachines(ctx, what, progress, unready)
+}
+
+// restarts says on which machines something has to restart, for what they are about to be told.
+func restarts(all []enrolled) []rotation.Machine {
+	var out []rotation.Machine
+	for _, e := range all {
+		out = append(out, rotation.Machine{Name: e.machine.Name, Role: e.machine.Role, Restarts: len(restarted(e.have, e.want)) > 0})
+	}
+	return out
+}
+
+// restarted names the units that restart when one desired state follows another.
+func restarted(from, to unit.Desired) []string {
+	was := map[string]string{}
+	for _, u := range unit.For(from) {
+		was[u.Name] = u.Digest()
+	}
+	var out []string
+	for _, u := range unit.For(to) {
+		if digest, ok := was[u.Name]; !ok || digest != u.Digest() {
+			out = append(out, u.Name)
+		}
+	}
+	return out
+}
+
+// awaitMachines waits until nothing is lacking on any machine. One that says nothing meanwhile gets another init token.
+func (c *Cluster) awaitMachines(ctx context.Context, what string, progress *ui.Progress, lacking func(enrolled, time.Time) []Drift) error {
+	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	began := time.Now()
+	helped := map[string]time.Time{}
+	for {
+		all, err := c.enrolment(ctx)
+		if err != nil && ctx.Err() == nil && time.Since(began) > silence {
+			return err
+		}
+		var waiting []string
+		for _, e := range all {
+			drift := lacking(e, time.Now())
+			if len(drift) == 0 {
+				continue
+			}
+			waiting = append(waiting, drift[0].Object+": "+drift[0].Cause)
+			last := began
+			if t, ok := helped[e.machine.Name]; ok {
+				last = t
+			}
+			if e.status.Seen.Before(last) && time.Since(last) > silence {
+				helped[e.machine.Name] = time.Now()
+				if err := c.introduce(ctx, e, true); err != nil {
+					return err
+				}
+			}
+		}
+		if err == nil && len(waiting) == 0 {
+			return nil
+		}
+		if len(waiting) > 0 {
+			progress.Detail("%s: %s", what, waiting[0])
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("gave up after %s: %s; see `ashlar status` and `ashlar logs`", time.Since(began).Round(time.Second), strings.Join(waiting, "; "))
+		case <-time.After(often):
+		}
+	}
+}

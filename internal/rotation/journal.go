@@ -1,0 +1,183 @@
+package rotation
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Stage is how far a rotation is.
+type Stage string
+
+// The stages, in their order. Whoever is at one gets on with whoever is at the one before or after it, which is why
+// nobody may be further apart.
+const (
+	// Prepare: the new key exists, and means nothing to anybody.
+	Prepare Stage = "prepare"
+	// Trust: both are trusted, the old one signs.
+	Trust Stage = "trust"
+	// Issue: both are trusted, the new one signs.
+	Issue Stage = "issue"
+	// Drop: the new one is trusted, and signs. There is no way back from here.
+	Drop Stage = "drop"
+	// Finish: the old key is destroyed.
+	Finish Stage = "finish"
+)
+
+// Stages are all of them.
+var Stages = []Stage{Prepare, Trust, Issue, Drop, Finish}
+
+// Journal is what is written down of rotations. It is one document in Vault, replaced with check-and-set.
+type Journal struct {
+	// Current is the rotation under way.
+	Current *Rotation `json:"current,omitempty"`
+	// Queue are the targets after it.
+	Queue []Target `json:"queue,omitempty"`
+	// Past is what the last finished rotation of each target did.
+	Past map[Target]Rotation `json:"past,omitempty"`
+}
+
+// Rotation is one target's.
+type Rotation struct {
+	Target Target `json:"target"`
+	Stage  Stage  `json:"stage"`
+	// Back: it was aborted, and goes backwards.
+	Back bool `json:"back,omitempty"`
+	// Old and New name the keys: issuers, documents or versions, as the target has it.
+	Old string `json:"old"`
+	New string `json:"new"`
+	// Began is when the rotation did; Confirmed when every machine had confirmed the stage, if it has.
+	Began     time.Time  `json:"began"`
+	Confirmed *time.Time `json:"confirmed,omitempty"`
+}
+
+// Errors of what a user asks for.
+var (
+	ErrUnderWay = errors.New("a rotation is under way")
+	ErrNone     = errors.New("no rotation is under way")
+	ErrTooLate  = errors.New("the old key is being dropped: from there it only goes forward")
+)
+
+// Trusted are the keys that are trusted at this stage. Which of them signs, Signer says.
+func (r Rotation) Trusted() []string {
+	switch r.Stage {
+	case Prepare:
+		return []string{r.Old}
+	case Trust, Issue:
+		return []string{r.Old, r.New}
+	}
+	return []string{r.New}
+}
+
+// Signer is the key that signs at this stage.
+func (r Rotation) Signer() string {
+	if r.Stage == Prepare || r.Stage == Trust {
+		return r.Old
+	}
+	return r.New
+}
+
+// Enqueue makes targets the ones to rotate.
+func (j Journal) Enqueue(targets []Target) (Journal, error) {
+	if j.Current != nil || len(j.Queue) > 0 {
+		return j, ErrUnderWay
+	}
+	j.Queue = slices.Clone(targets)
+	return j, nil
+}
+
+// Begin starts with the first target of the queue.
+func (j Journal) Begin(old, next string, now time.Time) (Journal, error) {
+	if j.Current != nil {
+		return j, ErrUnderWay
+	}
+	if len(j.Queue) == 0 {
+		return j, ErrNone
+	}
+	j.Current = &Rotation{Target: j.Queue[0], Stage: Prepare, Old: old, New: next, Began: now}
+	j.Queue = slices.Clone(j.Queue[1:])
+	return j, nil
+}
+
+// Confirm notes that every machine is at the stage; once is enough.
+func (j Journal) Confirm(now time.Time) (Journal, error) {
+	if j.Current == nil {
+		return j, ErrNone
+	}
+	if j.Current.Confirmed != nil {
+		return j, nil
+	}
+	r := *j.Current
+	r.Confirmed = &now
+	j.Current = &r
+	return j, nil
+}
+
+// Advance goes to the stage after a confirmed one: forward or, after Abort, backward. Past the last one the rotation is
+// over.
+func (j Journal) Advance() (Journal, error) {
+	if j.Current == nil {
+		return j, ErrNone
+	}
+	r := *j.Current
+	if r.Confirmed == nil {
+		return j, fmt.Errorf("stage %s of %s is not confirmed by every machine", r.Stage, r.Target)
+	}
+	r.Confirmed = nil
+	at := slices.Index(Stages, r.Stage)
+	switch {
+	case r.Back && r.Stage == Prepare:
+		j.Current = nil
+		return j, nil
+	case r.Back:
+		r.Stage = Stages[at-1]
+	case r.Stage == Finish:
+		past := map[Target]Rotation{}
+		for t, p := range j.Past {
+			past[t] = p
+		}
+		past[r.Target] = r
+		j.Past, j.Current = past, nil
+		return j, nil
+	default:
+		r.Stage = Stages[at+1]
+	}
+	j.Current = &r
+	return j, nil
+}
+
+// Abort turns the rotation around, and gives up those after it. Some machines may be at the present stage already: it
+// is left as every other, by going to its neighbour.
+func (j Journal) Abort() (Journal, error) {
+	if j.Current == nil && len(j.Queue) == 0 {
+		return j, ErrNone
+	}
+	j.Queue = nil
+	if j.Current == nil || j.Current.Back {
+		return j, nil
+	}
+	r := *j.Current
+	if r.Stage == Drop || r.Stage == Finish {
+		return j, ErrTooLate
+	}
+	r.Back = true
+	// Back from a stage that nobody need have reached: all were at the one before it, and some are at this one.
+	if r.Stage != Prepare {
+		r.Stage = Stages[slices.Index(Stages, r.Stage)-1]
+	}
+	r.Confirmed = nil
+	j.Current = &r
+	return j, nil
+}
+
+// Open says whether there is something to continue.
+func (j Journal) Open() bool { return j.Current != nil || len(j.Queue) > 0 }
+
+// Latest is the key of a target that is in use when nothing rotates it; first is the one that the cluster began with.
+func (j Journal) Latest(t Target, first string) string {
+	if r, ok := j.Past[t]; ok {
+		return r.New
+	}
+	return first
+}

@@ -1,0 +1,95 @@
+// Package rotation is how a key that the whole cluster relies on is replaced without anybody being refused in between.
+// It is pure: what is trusted, and what signs, follows from the stage that a journal names, and from nothing else.
+package rotation
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+// Target is something that can be rotated.
+type Target string
+
+// The targets: every CA, and the two keys that are no CA's.
+const (
+	Kubernetes     = Target(unit.CAKubernetes)
+	EtcdKubernetes = Target(unit.CAEtcdKubernetes)
+	EtcdOverlay    = Target(unit.CAEtcdOverlay)
+	FrontProxy     = Target(unit.CAFrontProxy)
+	// VaultTLS is the CA of Vault's own listeners.
+	VaultTLS Target = "vault-tls"
+	// ServiceAccountKey signs the tokens of pods.
+	ServiceAccountKey Target = "serviceaccount-key"
+	// EncryptionKey, in Vault, seals what the API servers store.
+	EncryptionKey Target = "encryption-key"
+)
+
+// Targets are all, in the order in which "all" rotates them.
+var Targets = []Target{VaultTLS, EtcdKubernetes, EtcdOverlay, FrontProxy, Kubernetes, ServiceAccountKey, EncryptionKey}
+
+// All stands for every target.
+const All = "all"
+
+// CA is the CA that the target is; empty for the keys that are none.
+func (t Target) CA() unit.CA {
+	switch t {
+	case VaultTLS:
+		return unit.CAVault
+	case ServiceAccountKey, EncryptionKey:
+		return ""
+	}
+	return unit.CA(t)
+}
+
+// ParseTargets reads what a user named, once each, in the order of Targets.
+func ParseTargets(names []string) ([]Target, error) {
+	var out []Target
+	for _, n := range names {
+		switch {
+		case n == All:
+			out = append(out, Targets...)
+		case slices.Contains(Targets, Target(n)):
+			out = append(out, Target(n))
+		default:
+			return nil, fmt.Errorf("there is no %q to rotate, but there are %s, and %s", n, join(Targets), All)
+		}
+	}
+	slices.SortFunc(out, func(a, b Target) int { return slices.Index(Targets, a) - slices.Index(Targets, b) })
+	return slices.Compact(out), nil
+}
+
+func join(targets []Target) string {
+	var names []string
+	for _, t := range targets {
+		names = append(names, string(t))
+	}
+	return strings.Join(names, ", ")
+}
+
+// Lifetimes are of what the old key signed and nobody renews.
+type Lifetimes struct {
+	// Admin is of the certificates of people, Token of the tokens of pods.
+	Admin, Token time.Duration
+}
+
+// podsSettle is how long pods take to see a new CA: their copy of it is renewed within a minute or two, and their clients
+// read it every five.
+const podsSettle = 7 * time.Minute
+
+// Settle is how long a stage that every machine has confirmed must last before the next, for the sake of those that
+// confirm nothing.
+func (t Target) Settle(s Stage, l Lifetimes) time.Duration {
+	switch {
+	case t == Kubernetes && s == Trust:
+		return podsSettle
+	case t == Kubernetes && s == Issue:
+		return l.Admin
+	case t == ServiceAccountKey && s == Issue:
+		return l.Token
+	}
+	return 0
+}
