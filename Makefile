@@ -38,7 +38,7 @@ oracle: ## ask Kubernetes' own authorizers what internal/authz is asked
 
 .PHONY: e2e
 e2e: bundle ## end-to-end tests on a real cluster
-	ASHLAR=$(CURDIR)/bin/ashlar go test -count=1 -timeout=45m -v ./test/e2e
+	ASHLAR=$(CURDIR)/bin/ashlar go test -count=1 -timeout=60m -v ./test/e2e
 
 .PHONY: test-slow
 test-slow: bundle ## the same, with every fault at every moment

@@ -43,6 +43,9 @@ type supervised struct {
 	done   chan struct{}
 	status UnitStatus
 	proc   *process
+	// gone is closed when what ran under the name before has stopped or was taken over; users must have come so far first.
+	gone  chan struct{}
+	users []*supervised
 }
 
 func newSupervisor(logDir, recordDir string) (*supervisor, error) {
@@ -80,10 +83,27 @@ func (s *supervisor) apply(ctx context.Context, units []shape.Unit, repair bool)
 		delete(s.units, name)
 		s.mu.Unlock()
 	}
+	launched := map[string]*supervised{}
 	for _, u := range units {
 		if _, new := want[u.Name]; new {
+<<<<<<< HEAD
 			s.launch(ctx, u, was[u.Name])
+=======
+			launched[u.Name] = &supervised{spec: u, done: make(chan struct{}), gone: make(chan struct{}),
+				status: UnitStatus{Name: u.Name, State: UnitWaiting, Digest: u.Digest()}}
+>>>>>>> wip-rotate
 		}
+	}
+	// What is used by others stops after them: an API server that drains still asks its webhook.
+	for _, r := range launched {
+		for _, name := range r.spec.After {
+			if used, ok := launched[name]; ok {
+				used.users = append(used.users, r)
+			}
+		}
+	}
+	for _, r := range launched {
+		s.launch(ctx, r)
 	}
 }
 
@@ -103,6 +123,7 @@ func edited(u shape.Unit) bool {
 	})
 }
 
+<<<<<<< HEAD
 // launch begins a unit's life, or goes on with it: what only gets another file that it looks at by itself is as ready as it was.
 func (s *supervisor) launch(ctx context.Context, u shape.Unit, was UnitStatus) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -111,8 +132,12 @@ func (s *supervisor) launch(ctx context.Context, u shape.Unit, was UnitStatus) {
 	if was.Digest == r.status.Digest {
 		r.status = was
 	}
+=======
+func (s *supervisor) launch(ctx context.Context, r *supervised) {
+	ctx, r.cancel = context.WithCancel(ctx)
+>>>>>>> wip-rotate
 	s.mu.Lock()
-	s.units[u.Name] = r
+	s.units[r.spec.Name] = r
 	s.mu.Unlock()
 	s.wg.Add(1)
 	go func() {
@@ -125,12 +150,7 @@ func (s *supervisor) launch(ctx context.Context, u shape.Unit, was UnitStatus) {
 // run is the life of one unit, until ctx ends; its process goes on after that.
 func (s *supervisor) run(ctx context.Context, r *supervised) {
 	u := r.spec
-	p := adopt(s.recordDir, u.Name)
-	if p != nil && p.Digest != u.Digest() {
-		s.set(r, UnitStarting, "restarting: its definition changed", nil)
-		p.stop(u.Grace)
-		p = nil
-	}
+	p := s.takeOver(ctx, r)
 	if p != nil {
 		s.refresh(r, p)
 	}
@@ -165,6 +185,26 @@ func (s *supervisor) run(ctx context.Context, r *supervised) {
 		r.status.Restarts++
 		s.mu.Unlock()
 	}
+}
+
+// takeOver returns the process that runs under the unit's name, if it is what it should be; another it stops.
+func (s *supervisor) takeOver(ctx context.Context, r *supervised) *process {
+	defer close(r.gone)
+	p := adopt(s.recordDir, r.spec.Name)
+	if p == nil || p.Digest == r.spec.Digest() {
+		return p
+	}
+	for _, user := range r.users {
+		select {
+		case <-user.gone:
+		case <-ctx.Done():
+			p.close()
+			return nil
+		}
+	}
+	s.set(r, UnitStarting, "restarting: its definition changed", nil)
+	p.stop(r.spec.Grace)
+	return nil
 }
 
 // begin waits for all that the unit needs and starts it.

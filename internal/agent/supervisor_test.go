@@ -130,6 +130,43 @@ func TestChangedUnitRestarts(t *testing.T) {
 }
 
 // TestEditedFile: an edited file is written again, and its unit restarted, when repair is asked for and not before.
+// TestUsersStopFirst: what another unit uses runs until that one has stopped.
+func TestUsersStopFirst(t *testing.T) {
+	d := newDirs(t)
+	d.kill(t, "used")
+	d.kill(t, "user")
+	dir := t.TempDir()
+	said := filepath.Join(dir, "said")
+	script := func(name, end, version string) unit.Unit {
+		return unit.Unit{Name: name, Grace: 10 * time.Second, Env: []string{"PATH=/usr/bin:/bin", "VERSION=" + version},
+			Args: []string{"/bin/sh", "-c", `trap '` + end + `; echo "$0" >> ` + said + `; exit' TERM; : > ` + dir + `/$0; while :; do sleep 0.02; done`, name}}
+	}
+	units := func(version string) []unit.Unit {
+		used, user := script("used", ":", version), script("user", "sleep 0.3", version)
+		user.After = []string{"used"}
+		return []unit.Unit{used, user}
+	}
+	s, ctx, _ := d.begin(t)
+	s.apply(ctx, units("1"), false)
+	first := map[string]int{"used": await(t, s, "used", ready).PID, "user": await(t, s, "user", ready).PID}
+	for name := range first { // they listen
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+				break
+			} else if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+		}
+	}
+	s.apply(ctx, units("2"), false)
+	for name, pid := range first {
+		await(t, s, name, func(u UnitStatus) bool { return ready(u) && u.PID != pid })
+	}
+	if b, err := os.ReadFile(said); err != nil || string(b) != "user\nused\n" {
+		t.Errorf("they stopped in the order %q (%v)", b, err)
+	}
+}
+
 func TestEditedFile(t *testing.T) {
 	d := newDirs(t)
 	d.kill(t, "a")
