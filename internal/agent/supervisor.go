@@ -86,12 +86,12 @@ func (s *supervisor) apply(ctx context.Context, units []shape.Unit, repair bool)
 	launched := map[string]*supervised{}
 	for _, u := range units {
 		if _, new := want[u.Name]; new {
-<<<<<<< HEAD
-			s.launch(ctx, u, was[u.Name])
-=======
-			launched[u.Name] = &supervised{spec: u, done: make(chan struct{}), gone: make(chan struct{}),
+			r := &supervised{spec: u, done: make(chan struct{}), gone: make(chan struct{}),
 				status: UnitStatus{Name: u.Name, State: UnitWaiting, Digest: u.Digest()}}
->>>>>>> wip-rotate
+			if before := was[u.Name]; before.Digest == r.status.Digest {
+				r.status = before // what only gets another file that it looks at by itself is as ready as it was
+			}
+			launched[u.Name] = r
 		}
 	}
 	// What is used by others stops after them: an API server that drains still asks its webhook.
@@ -123,19 +123,8 @@ func edited(u shape.Unit) bool {
 	})
 }
 
-<<<<<<< HEAD
-// launch begins a unit's life, or goes on with it: what only gets another file that it looks at by itself is as ready as it was.
-func (s *supervisor) launch(ctx context.Context, u shape.Unit, was UnitStatus) {
-	ctx, cancel := context.WithCancel(ctx)
-	r := &supervised{spec: u, cancel: cancel, done: make(chan struct{}),
-		status: UnitStatus{Name: u.Name, State: UnitWaiting, Digest: u.Digest()}}
-	if was.Digest == r.status.Digest {
-		r.status = was
-	}
-=======
 func (s *supervisor) launch(ctx context.Context, r *supervised) {
 	ctx, r.cancel = context.WithCancel(ctx)
->>>>>>> wip-rotate
 	s.mu.Lock()
 	s.units[r.spec.Name] = r
 	s.mu.Unlock()
