@@ -154,8 +154,8 @@ func (s *session) report(ctx context.Context, st Status) error {
 	return err
 }
 
-// backdating is how far Vault sets a certificate's beginning back.
-const backdating = 30 * time.Second
+// Backdating is how far Vault sets a certificate's beginning back.
+const Backdating = 30 * time.Second
 
 // certificates gets those that are missing or due, side by side, and returns the ones it got.
 func (s *session) certificates(ctx context.Context, units []unit.Unit, d unit.Desired) ([]unit.Certificate, error) {
@@ -203,7 +203,7 @@ func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted, 
 		return false, err
 	}
 	reason := due(have, c, trusted, issuer, time.Now().Add(-s.client.Skew())) // by Vault's clock, which its certificates go by
-	if reason == "" && have.NotBefore.Before(s.boot.RenewBefore.Add(-backdating)) {
+	if reason == "" && have.NotBefore.Before(s.boot.RenewBefore.Add(-Backdating)) {
 		reason = "the Vault that signed it is lost"
 	}
 	revoked := have != nil && s.isRevoked(c.Profile.CA, have)

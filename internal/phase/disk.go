@@ -15,11 +15,11 @@ import (
 
 // diskLeaf is a certificate as it is on a machine's disk, which needs no Vault to be read.
 type diskLeaf struct {
-	Machine  string
-	CA       unit.CA
-	Name     string
-	Serial   string
-	NotAfter time.Time
+	Machine             string
+	CA                  unit.CA
+	Name                string
+	Serial              string
+	NotBefore, NotAfter time.Time
 	// Issued is false for what a machine made for itself.
 	Issued bool
 }
@@ -62,5 +62,5 @@ func readLeaf(text []byte) (diskLeaf, bool) {
 	if err != nil {
 		return diskLeaf{}, false
 	}
-	return diskLeaf{Serial: serial(cert), NotAfter: cert.NotAfter, Issued: string(cert.RawIssuer) != string(cert.RawSubject)}, true
+	return diskLeaf{Serial: serial(cert), NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, Issued: string(cert.RawIssuer) != string(cert.RawSubject)}, true
 }

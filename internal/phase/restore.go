@@ -79,6 +79,7 @@ func Restore(ctx context.Context, c *Cluster, a *backup.Archive, o RestoreOption
 	if err := c.beginRestore(a, o, keys); err != nil {
 		return report, err
 	}
+	since := time.Now() // every certificate shall be newer
 	for _, s := range []struct {
 		name string
 		want bool
@@ -100,7 +101,12 @@ func Restore(ctx context.Context, c *Cluster, a *backup.Archive, o RestoreOption
 			return report, fmt.Errorf("%s: %w; what was begun has to be finished: run `ashlar restore` again", s.name, err)
 		}
 	}
-	_, err = Up(ctx, c, progress)
+	if _, err := Up(ctx, c, progress); err != nil || report.TrustedUntil == nil {
+		return report, err
+	}
+	progress.Begin("certificates")
+	err = c.awaitRenewal(ctx, since, progress)
+	progress.End(err)
 	return report, err
 }
 

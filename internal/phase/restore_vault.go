@@ -2,10 +2,12 @@ package phase
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"time"
 
+	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/backup"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/ui"
@@ -205,4 +207,30 @@ func (c *Cluster) stranded(ctx context.Context, known map[unit.CA][]string) (int
 		}
 	}
 	return n, err
+}
+
+// renewalTimeout is how long machines may take to replace what the lost Vault signed.
+const renewalTimeout = 2 * time.Minute
+
+// awaitRenewal returns once no machine has a certificate from before any more.
+func (c *Cluster) awaitRenewal(ctx context.Context, since time.Time, progress *ui.Progress) error {
+	ctx, cancel := context.WithTimeout(ctx, renewalTimeout)
+	defer cancel()
+	for {
+		leaves, err := c.leavesOnDisks(ctx)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(leaves, func(l diskLeaf) bool { return l.NotBefore.Before(since.Add(-agent.Backdating)) })
+		if i < 0 {
+			progress.Detail("%d new", len(leaves))
+			return nil
+		}
+		progress.Detail("waiting for %s", leaves[i].Machine)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s has not replaced its certificate %s/%s: see `ashlar logs %s`", leaves[i].Machine, leaves[i].CA, leaves[i].Name, leaves[i].Machine)
+		case <-time.After(look):
+		}
+	}
 }

@@ -21,9 +21,7 @@ import (
 const (
 	// unitsTimeout is how long all machines may take until everything on them runs.
 	unitsTimeout = 3 * time.Minute
-	// silence is how long a machine may say nothing while it is waited for, before it gets another init token.
-	silence = 20 * time.Second
-	look    = 100 * time.Millisecond
+	look         = 100 * time.Millisecond
 )
 
 // observeUnits compares what machines report, and what is on their disks, with what their units should be.
@@ -131,8 +129,8 @@ func applyUnits(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 	if err := c.repairEdited(ctx); err != nil {
 		return err
 	}
-	helped := map[string]time.Time{}
 	began := time.Now()
+	silent := silentSince(began)
 	for {
 		all, err := c.enrolment(ctx)
 		if err != nil {
@@ -145,16 +143,9 @@ func applyUnits(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 				continue
 			}
 			waiting = append(waiting, drift[0].Object+": "+drift[0].Cause)
-			last := began
-			if t, ok := helped[e.machine.Name]; ok {
-				last = t
-			}
-			if e.status.Seen.Before(last) && time.Since(last) > silence {
-				helped[e.machine.Name] = time.Now()
-				if err := c.introduce(ctx, e, true); err != nil {
-					return err
-				}
-			}
+		}
+		if err := silent.help(ctx, c, all); err != nil {
+			return err
 		}
 		if len(waiting) == 0 {
 			progress.Detail("%s", census(all))

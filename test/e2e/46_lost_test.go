@@ -32,6 +32,8 @@ func TestLostMembers(t *testing.T) {
 	t.Cleanup(func() { ashlar(t, "down") })
 	ashlar(t, "up")
 	kubectl(t, "create", "configmap", "before", "--from-literal=said=here")
+	backup, key := filepath.Join(t.TempDir(), "backup"), filepath.Join(t.TempDir(), "key")
+	ashlar(t, "backup", backup, "--identity", key)
 	provider := open(t).Provider
 	remove := func(machine string) {
 		t.Helper()
@@ -71,5 +73,17 @@ func TestLostMembers(t *testing.T) {
 	remove("etcd-2")
 	if out, code := try("-f", file, "up"); code != 1 || !strings.Contains(out, "ashlar restore") {
 		t.Errorf("up without a majority: exit %d\n%s", code, out)
+	}
+	// What no majority is left of, a backup has.
+	for _, m := range []string{"vault-0", "vault-1", "vault-2"} {
+		remove(m)
+	}
+	ashlar(t, "restore", backup, "--identity", key, "--replace")
+	settled(t)
+	if got := kubectl(t, "get", "configmap", "before", "-o", "jsonpath={.data.said}"); got != "here" {
+		t.Errorf("restored, the ConfigMap says %q", got)
+	}
+	if r := verify(t, find(t, "pki-vault-only")); r.Verdict != claim.Holds {
+		t.Error(r.Reason)
 	}
 }
