@@ -55,6 +55,8 @@ type Event struct {
 	NotAfter *time.Time `json:"notAfter,omitempty"`
 	// Certificate is it, as PEM.
 	Certificate string `json:"-"`
+	// Wrapped says that the answer was handed over wrapped: then Vault's log does not have the certificate.
+	Wrapped bool `json:"wrapped,omitempty"`
 
 	// Flag says why nobody accounts for it.
 	Flag string `json:"flag,omitempty"`
@@ -103,7 +105,10 @@ type Line struct {
 		RemoteAddress   string `json:"remote_address"`
 		Data            certificateData
 	}
-	Response struct{ Data certificateData }
+	Response struct {
+		Data certificateData
+		Wrap *struct{} `json:"wrap_info"`
+	}
 }
 
 // certificateData is what a PKI engine was told or said; other engines put anything here.
@@ -209,7 +214,7 @@ func (e Event) pki(l Line, rest string) (Event, bool) {
 	e.CA, e.Serial, e.Certificate = unit.CA(ca), l.serial(), l.certificate()
 	switch verb {
 	case "sign", "issue":
-		e.Kind, e.Profile = Issued, name
+		e.Kind, e.Profile, e.Wrapped = Issued, name, l.Response.Wrap != nil
 	case "revoke":
 		e.Kind = Revoked
 	case "root", "intermediate", "issuers", "issuer", "sign-self-issued", "sign-intermediate", "keys", "key", "config":
@@ -217,15 +222,21 @@ func (e Event) pki(l Line, rest string) (Event, bool) {
 	default:
 		return e, false // roles, tidying
 	}
-	if c := parseCertificate(e.Certificate); c != nil {
-		sum := sha256.Sum256(c.Raw)
-		until := c.NotAfter
-		e.Name, e.SHA256, e.NotAfter, e.Names = c.Subject.CommonName, hex.EncodeToString(sum[:]), &until, c.DNSNames
-		for _, ip := range c.IPAddresses {
-			e.Names = append(e.Names, ip.String())
-		}
-	}
+	e.describe(parseCertificate(e.Certificate))
 	return e, true
+}
+
+// describe says what is in the certificate that was issued.
+func (e *Event) describe(c *x509.Certificate) {
+	if c == nil {
+		return
+	}
+	sum := sha256.Sum256(c.Raw)
+	until := c.NotAfter
+	e.Name, e.SHA256, e.NotAfter, e.Names = c.Subject.CommonName, hex.EncodeToString(sum[:]), &until, c.DNSNames
+	for _, ip := range c.IPAddresses {
+		e.Names = append(e.Names, ip.String())
+	}
 }
 
 func parseCertificate(text string) *x509.Certificate {
