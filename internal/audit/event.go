@@ -53,8 +53,9 @@ type Event struct {
 	Names    []string   `json:"names,omitempty"`
 	SHA256   string     `json:"sha256,omitempty"`
 	NotAfter *time.Time `json:"notAfter,omitempty"`
-	// Certificate is it, as PEM.
+	// Certificate is it, as PEM; IsCA says that it is a CA's own.
 	Certificate string `json:"-"`
+	IsCA        bool   `json:"-"`
 
 	// Flag says why nobody accounts for it.
 	Flag string `json:"flag,omitempty"`
@@ -217,15 +218,30 @@ func (e Event) pki(l Line, rest string) (Event, bool) {
 	default:
 		return e, false // roles, tidying
 	}
-	if c := parseCertificate(e.Certificate); c != nil {
-		sum := sha256.Sum256(c.Raw)
-		until := c.NotAfter
-		e.Name, e.SHA256, e.NotAfter, e.Names = c.Subject.CommonName, hex.EncodeToString(sum[:]), &until, c.DNSNames
-		for _, ip := range c.IPAddresses {
-			e.Names = append(e.Names, ip.String())
-		}
-	}
+	e.describe()
 	return e, true
+}
+
+// Stored is the issuance of a certificate that Vault keeps and its log has forgotten.
+func Stored(ca unit.CA, who, text string) Event {
+	e := Event{Kind: Issued, CA: ca, Who: who, Certificate: text}
+	e.describe()
+	return e
+}
+
+// describe reads the certificate.
+func (e *Event) describe() {
+	c := parseCertificate(e.Certificate)
+	if c == nil {
+		return
+	}
+	sum := sha256.Sum256(c.Raw)
+	until := c.NotAfter
+	e.Name, e.SHA256, e.NotAfter, e.Names = c.Subject.CommonName, hex.EncodeToString(sum[:]), &until, c.DNSNames
+	e.Serial, e.IsCA = Colons(c), c.IsCA
+	for _, ip := range c.IPAddresses {
+		e.Names = append(e.Names, ip.String())
+	}
 }
 
 func parseCertificate(text string) *x509.Certificate {
