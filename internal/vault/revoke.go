@@ -58,7 +58,11 @@ func (c *Client) StoredCertificate(ctx context.Context, ca unit.CA, serial strin
 
 // hyphens writes a serial number as Vault has it in paths, whatever is between its bytes; one that is none finds nothing.
 func hyphens(serial string) string {
-	b, err := hex.DecodeString(strings.NewReplacer(":", "", "-", "").Replace(serial))
+	digits := strings.NewReplacer(":", "", "-", "").Replace(serial)
+	if len(digits)%2 == 1 {
+		digits = "0" + digits // as numbers are written
+	}
+	b, err := hex.DecodeString(digits)
 	if err != nil || len(b) == 0 {
 		return "none"
 	}
