@@ -53,8 +53,9 @@ type Event struct {
 	Names    []string   `json:"names,omitempty"`
 	SHA256   string     `json:"sha256,omitempty"`
 	NotAfter *time.Time `json:"notAfter,omitempty"`
-	// Certificate is it, as PEM.
+	// Certificate is it, as PEM; IsCA says that it is a CA's own.
 	Certificate string `json:"-"`
+	IsCA        bool   `json:"-"`
 	// Wrapped says that the answer was handed over wrapped: then Vault's log does not have the certificate.
 	Wrapped bool `json:"wrapped,omitempty"`
 
@@ -222,18 +223,27 @@ func (e Event) pki(l Line, rest string) (Event, bool) {
 	default:
 		return e, false // roles, tidying
 	}
-	e.describe(parseCertificate(e.Certificate))
+	e.describe()
 	return e, true
 }
 
-// describe says what is in the certificate that was issued.
-func (e *Event) describe(c *x509.Certificate) {
+// Stored is the issuance of a certificate that Vault keeps and its log has forgotten.
+func Stored(ca unit.CA, who, text string) Event {
+	e := Event{Kind: Issued, CA: ca, Who: who, Certificate: text}
+	e.describe()
+	return e
+}
+
+// describe reads the certificate.
+func (e *Event) describe() {
+	c := parseCertificate(e.Certificate)
 	if c == nil {
 		return
 	}
 	sum := sha256.Sum256(c.Raw)
 	until := c.NotAfter
 	e.Name, e.SHA256, e.NotAfter, e.Names = c.Subject.CommonName, hex.EncodeToString(sum[:]), &until, c.DNSNames
+	e.Serial, e.IsCA = Colons(c), c.IsCA
 	for _, ip := range c.IPAddresses {
 		e.Names = append(e.Names, ip.String())
 	}

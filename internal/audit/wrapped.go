@@ -49,8 +49,8 @@ func Reveal(events []Event, kept map[unit.CA][]string, backdating time.Duration)
 				continue
 			}
 			named[key] = true
-			e.Certificate, e.Serial = text, Colons(c)
-			e.describe(c)
+			e.Certificate = text
+			e.describe()
 			break
 		}
 	}

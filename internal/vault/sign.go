@@ -75,12 +75,11 @@ func (c *Client) Kept(ctx context.Context, ca unit.CA) ([]string, error) {
 		return nil, err
 	}
 	return gather(ctx, serials, func(ctx context.Context, serial string) ([]string, error) {
-		var out struct{ Certificate string }
-		err := c.get(ctx, PKIPath(c.cluster, ca)+"/cert/"+serial, &out)
+		text, err := c.StoredCertificate(ctx, ca, serial)
 		if errors.Is(err, ErrNotFound) {
 			return nil, nil // it has expired meanwhile
 		}
-		return []string{out.Certificate}, err
+		return []string{text}, err
 	})
 }
 
