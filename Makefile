@@ -49,6 +49,10 @@ bench: bundle ## measure, as JSON
 	@ASHLAR=$(CURDIR)/bin/ashlar go run ./test/bench
 	@go test ./internal/authz -run '^$$' -bench . >&2
 
+.PHONY: scale
+scale: bundle ## play many machines to a real Vault, as JSON
+	@VAULT=$$(bin/ashlar bundle path)/bin/vault go run ./test/scale
+
 .PHONY: lint
 lint: ## golangci-lint, at the version that tools/go.mod pins
 	go tool -modfile=tools/go.mod golangci-lint run

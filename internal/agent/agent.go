@@ -18,20 +18,20 @@ import (
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/vault"
 )
 
 const (
 	logDir    = "/var/log/ashlar"
 	recordDir = "/run/ashlar/units"
 
-	// interval is how often the agent asks Vault for news; `up` does not wait for it where it can reach the
-	// machine's disk, which the agent watches.
+	// interval is how often the agent looks at what it has.
 	interval = 10 * time.Second
+	// watchful is how often those do that hear first what was revoked, and ask.
+	watchful = 4 * time.Second
 	// retryFirst and retryLast bound how soon something that failed is tried again.
 	retryFirst = 100 * time.Millisecond
 	retryLast  = interval
-	// heartbeat is how old a status may become when nothing changes.
-	heartbeat = 30 * time.Second
 	// settle gathers changes of units into one status.
 	settle = 100 * time.Millisecond
 )
@@ -45,8 +45,9 @@ type Agent struct {
 	// booted is when the machine did.
 	booted time.Time
 
-	session  *session // nil until logged in
-	revision string   // of the boot document that was last acted on
+	session  *session  // nil until logged in
+	asked    time.Time // when Vault was last asked for news; zero: it is now
+	revision string    // of the boot document that was last acted on
 	problems []string
 	reported Status
 	reportAt time.Time
@@ -86,6 +87,7 @@ func (a *Agent) loop(ctx context.Context, files <-chan fsnotify.Event) error {
 				if e.Name != unit.BootFile && e.Name != unit.InitTokenFile {
 					continue // its own certificates, half-written files
 				}
+				a.asked = time.Time{} // `up` need not wait where it can reach the machine's disk
 				break pause
 			case <-change:
 				change = nil
@@ -113,6 +115,9 @@ func (a *Agent) reconcile(ctx context.Context) time.Duration {
 		a.problem("read the kept desired state", err)
 	}
 	a.applyUnits(ctx)
+	if len(a.boot.Hold) > 0 {
+		a.problems = append(a.problems, "units are held back until `ashlar restore` has come to its end: "+strings.Join(a.boot.Hold, ", "))
+	}
 	if a.boot.VaultCA != "" {
 		a.withVault(ctx)
 	}
@@ -128,7 +133,17 @@ func (a *Agent) reconcile(ctx context.Context) time.Duration {
 		return a.again()
 	}
 	a.retry = retryFirst
-	return interval + rand.N(interval/5)
+	every := rest(a.desired().Me().Role)
+	return every + rand.N(every/5)
+}
+
+// rest is how long a machine may go without news. Those that others' credentials are shown to hear soon of what was revoked.
+func rest(role v1alpha1.Role) time.Duration {
+	switch role {
+	case v1alpha1.RoleControlPlane, v1alpha1.RoleEtcd, v1alpha1.RoleLB:
+		return watchful
+	}
+	return interval
 }
 
 // again is how long to wait after a failure: longer each time.
@@ -170,9 +185,13 @@ func (a *Agent) applyUnits(ctx context.Context) {
 	} else if !d.Complete() {
 		units = slices.DeleteFunc(units, func(u unit.Unit) bool { return len(u.Certificates) > 0 || needsCA(u) })
 	}
+	units = slices.DeleteFunc(units, func(u unit.Unit) bool { return slices.Contains(a.boot.Hold, u.Name) })
 	repair := a.revision != "" && a.revision != a.boot.Revision
 	a.revision = a.boot.Revision
 	a.sup.apply(ctx, units, repair)
+	if err := writeFile(unit.AppliedFile, []byte(a.revision), 0o600); err != nil {
+		a.problem("note what units run by", err)
+	}
 }
 
 func needsCA(u unit.Unit) bool {
@@ -185,25 +204,53 @@ func (a *Agent) withVault(ctx context.Context) {
 		a.problem("log in to Vault", err)
 		return
 	}
-	k, err := a.session.desired(ctx)
-	switch {
-	case err != nil:
-		a.problem("read this machine's desired state from Vault", err)
-	case k.Version != a.kept.Version:
-		if err := k.save(); err != nil {
-			a.problem("keep the desired state", err)
+	if ask, _ := a.pace(); time.Since(a.asked) >= ask {
+		if err := a.ask(ctx); err != nil {
+			a.problem("read this machine's desired state from Vault", err)
 		}
-		a.kept = k
-		a.applyUnits(ctx)
+		if a.session == nil {
+			return
+		}
 	}
 	if a.desired().Complete() {
 		a.credentials(ctx)
 	}
 }
 
+// pace is that of this machine's cluster.
+func (a *Agent) pace() (ask, beat time.Duration) {
+	d := a.desired()
+	ask, beat = Pace(len(d.Machines), d.LeafTTL)
+	if often := rest(d.Me().Role); often < interval {
+		ask = often
+	}
+	return ask, beat
+}
+
+// ask reads the desired document, and goes by it if it is another than the one that is kept.
+func (a *Agent) ask(ctx context.Context) error {
+	k, news, err := a.session.desired(ctx)
+	if errors.Is(err, vault.ErrDenied) {
+		// Whoever may log in may read this: Vault does not know the token. One that was restored has never heard of newer ones.
+		a.session = nil
+	}
+	if err != nil {
+		return err
+	}
+	a.asked = time.Now()
+	if !news || reflect.DeepEqual(k, a.kept) {
+		return nil
+	}
+	err = k.save()
+	a.kept = k
+	a.applyUnits(ctx)
+	return err
+}
+
 // credentials gets what certificates and secrets are missing or due.
 func (a *Agent) credentials(ctx context.Context) {
 	units := unit.For(a.desired())
+	a.session.revoked = a.desired().Revoked
 	renewed, err := a.session.certificates(ctx, units, a.desired())
 	if err != nil {
 		a.problem("get certificates", err)
@@ -218,6 +265,7 @@ func (a *Agent) credentials(ctx context.Context) {
 	if len(renewed) > 0 || written {
 		a.sup.bump()
 	}
+	a.sup.restart(a.session.takeReplaced())
 	if len(renewed) > 0 {
 		a.sup.reload(func(c unit.Certificate) bool {
 			return slices.ContainsFunc(renewed, func(r unit.Certificate) bool { return r.Profile.CertFile() == c.Profile.CertFile() })
@@ -228,6 +276,7 @@ func (a *Agent) credentials(ctx context.Context) {
 // login has a session with a live token, by the kept token or else by an init token.
 func (a *Agent) login(ctx context.Context) error {
 	if a.session != nil && a.session.boot.VaultCA == a.boot.VaultCA && sameVaults(a.session.boot, a.boot) {
+		a.session.boot = a.boot
 		if err := a.session.keepAlive(ctx); err == nil {
 			return nil
 		} else if !errors.Is(err, errTokenGone) {
@@ -238,7 +287,7 @@ func (a *Agent) login(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.session = s
+	a.session, a.asked = s, time.Time{}
 	return nil
 }
 
@@ -252,13 +301,13 @@ func (a *Agent) report(ctx context.Context) {
 		return
 	}
 	d := a.desired()
-	s := Status{Machine: d.Self, Booted: a.booted, Desired: a.kept.Version, Revision: a.revision, Units: a.sup.statuses(), Problems: a.problems}
+	s := Status{Machine: d.Self, Booted: a.booted, Desired: a.kept.Version, Revision: a.revision, Units: a.sup.statuses(), Held: held(heldFile, time.Now()), Problems: a.problems}
 	for _, p := range unit.ProfilesOf(d.Me().Role) {
 		if c, err := loadCertificate(p.For(d.Self)); err == nil && c != nil {
 			s.Certificates = append(s.Certificates, describe(p, c))
 		}
 	}
-	if reflect.DeepEqual(s, a.reported) && time.Since(a.reportAt) < heartbeat {
+	if _, beat := a.pace(); reflect.DeepEqual(s, a.reported) && time.Since(a.reportAt) < beat {
 		return
 	}
 	stamped := s

@@ -19,6 +19,12 @@ type Boot struct {
 	VaultCA string `json:"vaultCA,omitempty"`
 	// Revision is raised to have the machine look at its units again, and repair what was edited by hand.
 	Revision string `json:"revision,omitempty"`
+	// Rejoin: the machine was made anew in the place of one that is lost. Its members join others that go on, and never begin.
+	Rejoin bool `json:"rejoin,omitempty"`
+	// Hold names units that must not run: what they keep is about to be replaced.
+	Hold []string `json:"hold,omitempty"`
+	// RenewBefore is since when certificates are good: those from before were signed by a Vault that is lost.
+	RenewBefore time.Time `json:"renewBefore,omitzero"`
 }
 
 // stateDir is what the agent keeps across reboots.
@@ -75,14 +81,15 @@ type token struct {
 	Since time.Time     `json:"since"` // of the login or the last renewal
 }
 
-const tokenFile = stateDir + "/token.json"
+// TokenFile is where a machine keeps its Vault token.
+const TokenFile = stateDir + "/token.json"
 
 // due says that the token is better renewed.
 func (t token) due(now time.Time) bool { return now.Sub(t.Since) > t.TTL/2 }
 
 func loadToken() (token, bool) {
 	var t token
-	if err := loadJSON(tokenFile, &t); err != nil || t.Token == "" {
+	if err := loadJSON(TokenFile, &t); err != nil || t.Token == "" {
 		return token{}, false
 	}
 	return t, true
@@ -93,7 +100,7 @@ func (t token) save() error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(tokenFile, b, 0o600); err != nil {
+	if err := writeFile(TokenFile, b, 0o600); err != nil {
 		return err
 	}
 	// For the units that speak to Vault themselves.

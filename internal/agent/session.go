@@ -31,6 +31,13 @@ type session struct {
 	log    *slog.Logger
 	// reported is the version of the status document that this session wrote last.
 	reported int
+	// known is the version of the desired document that this session read last.
+	known  int
+	noting sync.Mutex
+	// revoked are among others this machine's own certificates that it must replace.
+	revoked []unit.Revocation
+	// replaced are those that it has replaced, and that some process may still hold.
+	replaced []unit.Certificate
 }
 
 // newSession logs in: by the kept token if that is still good, or else by the init token.
@@ -115,15 +122,21 @@ func (s *session) renew(ctx context.Context) error {
 	return s.token.save()
 }
 
-// desired reads the machine's desired document.
-func (s *session) desired(ctx context.Context) (kept, error) {
-	var k kept
-	var err error
+// desired reads the machine's desired document, unless this session has read it already: it grows with the cluster, and
+// Vault writes what it answers to its audit logs.
+func (s *session) desired(ctx context.Context) (k kept, news bool, err error) {
+	version, err := s.client.DocumentVersion(ctx, s.boot.Desired.Self, vault.Desired)
+	if err != nil || version > 0 && version == s.known {
+		return kept{}, false, err
+	}
 	k.Version, err = s.client.ReadDocument(ctx, s.boot.Desired.Self, vault.Desired, &k.Desired)
 	if err == nil && k.Version == 0 {
 		err = errors.New("it was not written yet: run `ashlar up`")
 	}
-	return k, err
+	if err == nil {
+		s.known = k.Version
+	}
+	return k, true, err
 }
 
 // report writes the machine's status. Nobody else writes it, but an earlier life of this agent may have.
@@ -140,6 +153,9 @@ func (s *session) report(ctx context.Context, st Status) error {
 	}
 	return err
 }
+
+// Backdating is how far Vault sets a certificate's beginning back.
+const Backdating = 30 * time.Second
 
 // certificates gets those that are missing or due, side by side, and returns the ones it got.
 func (s *session) certificates(ctx context.Context, units []unit.Unit, d unit.Desired) ([]unit.Certificate, error) {
@@ -187,6 +203,13 @@ func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted, 
 		return false, err
 	}
 	reason := due(have, c, trusted, issuer, time.Now().Add(-s.client.Skew())) // by Vault's clock, which its certificates go by
+	if reason == "" && have.NotBefore.Before(s.boot.RenewBefore.Add(-Backdating)) {
+		reason = "the Vault that signed it is lost"
+	}
+	revoked := have != nil && s.isRevoked(c.Profile.CA, have)
+	if reason == "" && revoked {
+		reason = "it was revoked"
+	}
 	if reason == "" {
 		return false, nil
 	}
@@ -202,8 +225,17 @@ func (s *session) certificate(ctx context.Context, c unit.Certificate, trusted, 
 	if err != nil {
 		return false, err
 	}
+	if err := s.note(cert, time.Now()); err != nil {
+		return false, err
+	}
 	s.log.Info("certificate", "ca", c.Profile.CA, "name", c.Profile.Name, "because", reason)
-	return true, install(c.Profile, []byte(cert.Chain), keyPEM)
+	if err := install(c.Profile, []byte(cert.Chain), keyPEM); err != nil {
+		return false, err
+	}
+	if revoked {
+		s.replace(c)
+	}
+	return true, nil
 }
 
 // secrets puts each secret that a unit needs into its file, and says whether any was missing.

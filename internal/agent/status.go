@@ -19,6 +19,8 @@ type Status struct {
 	// Units, and Certificates, are sorted by name.
 	Units        []UnitStatus        `json:"units"`
 	Certificates []CertificateStatus `json:"certificates"`
+	// Held are the serials of all certificates that it obtained and that have not expired, also those it has replaced.
+	Held []string `json:"held,omitempty"`
 	// Problems are sentences for people: Vault away, clock wrong, disk full, a certificate refused.
 	Problems []string `json:"problems,omitempty"`
 }

@@ -60,7 +60,7 @@ func newSupervisor(logDir, recordDir string) (*supervisor, error) {
 // apply makes the units run, and no others. A unit is restarted when what it runs by has changed, or, with
 // repair, when a file of it was edited on the machine.
 func (s *supervisor) apply(ctx context.Context, units []shape.Unit, repair bool) {
-	want := map[string]shape.Unit{}
+	want, was := map[string]shape.Unit{}, map[string]UnitStatus{}
 	for _, u := range units {
 		want[u.Name] = u
 	}
@@ -79,14 +79,19 @@ func (s *supervisor) apply(ctx context.Context, units []shape.Unit, repair bool)
 			s.end(name, r.spec.Grace)
 		}
 		s.mu.Lock()
+		was[name] = r.status
 		delete(s.units, name)
 		s.mu.Unlock()
 	}
 	launched := map[string]*supervised{}
 	for _, u := range units {
 		if _, new := want[u.Name]; new {
-			launched[u.Name] = &supervised{spec: u, done: make(chan struct{}), gone: make(chan struct{}),
+			r := &supervised{spec: u, done: make(chan struct{}), gone: make(chan struct{}),
 				status: UnitStatus{Name: u.Name, State: UnitWaiting, Digest: u.Digest()}}
+			if before := was[u.Name]; before.Digest == r.status.Digest {
+				r.status = before // what only gets another file that it looks at by itself is as ready as it was
+			}
+			launched[u.Name] = r
 		}
 	}
 	// What is used by others stops after them: an API server that drains still asks its webhook.

@@ -298,6 +298,9 @@ func TestLiveFiles(t *testing.T) {
 		}
 	}
 	s.apply(ctx, with("2", "1"), false)
+	if now := s.statuses()[0]; !ready(now) {
+		t.Errorf("a changed live file made it %+v", now)
+	}
 	says(live, "2")
 	if now := await(t, s, "a", ready); now.PID != first.PID {
 		t.Error("a changed live file restarted the unit")
@@ -313,4 +316,28 @@ func TestLiveFiles(t *testing.T) {
 	s.apply(ctx, with("2", "2"), false)
 	says(fixed, "2")
 	await(t, s, "a", func(st UnitStatus) bool { return ready(st) && st.PID != first.PID })
+}
+
+// A process that uses a certificate which was revoked comes back; the others go on.
+func TestRestart(t *testing.T) {
+	d := newDirs(t)
+	d.kill(t, "a")
+	d.kill(t, "b")
+	cert := func(name string) unit.Certificate {
+		p := unit.Profile{CA: unit.CA("../../.." + t.TempDir()), Name: name}
+		if err := os.WriteFile(p.CertFile(), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return unit.Certificate{Profile: p}
+	}
+	a, b := sleeper("a"), sleeper("b")
+	a.Certificates, b.Certificates = []unit.Certificate{cert("a")}, []unit.Certificate{cert("b")}
+	s, ctx, _ := d.begin(t)
+	s.apply(ctx, []unit.Unit{a, b}, false)
+	first, other := await(t, s, "a", ready), await(t, s, "b", ready)
+	s.restart(a.Certificates)
+	await(t, s, "a", func(st UnitStatus) bool { return ready(st) && st.PID != first.PID })
+	if now := await(t, s, "b", ready); now.PID != other.PID {
+		t.Error("a unit that does not use the certificate was restarted")
+	}
 }

@@ -322,14 +322,14 @@ func Audit(ctx context.Context, p provider.Provider, machines []provider.Machine
 		if m.Role != v1alpha1.RoleControlPlane || m.State != provider.Running {
 			continue
 		}
-		if err := audit(ctx, p, m.Name, about, each); err != nil {
+		if err := apiAudit(ctx, p, m.Name, about, each); err != nil {
 			return fmt.Errorf("read the audit log of %s: %w", m.Name, err)
 		}
 	}
 	return nil
 }
 
-func audit(ctx context.Context, p provider.Provider, machine string, about []string, each func(authz.Observed)) error {
+func apiAudit(ctx context.Context, p provider.Provider, machine string, about []string, each func(authz.Observed)) error {
 	// grep goes through hundreds of megabytes where they are. It exits with 1 when it finds nothing.
 	args := []string{"bash", "-c", `grep -hF "$@" /var/log/kubernetes/audit*.log || test $? = 1`, "bash"}
 	for _, a := range about {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/audit"
 	"ashlar.dev/ashlar/internal/bundle"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
@@ -43,6 +44,11 @@ type Target struct {
 	// VaultAt speaks to Vault on some machines without any token, from the operator's seat.
 	VaultAt func(ctx context.Context, machines ...provider.Machine) (*vault.Client, error)
 	Now     func() time.Time
+	// Revoke takes certificates back, as `ashlar pki revoke` does. Forget strikes them off the list of what is refused: only for
+	// those whose keys are gone.
+	Revoke, Forget func(context.Context, []Taken) error
+	// Audit reads Vault's log, as `ashlar pki audit` does.
+	Audit func(context.Context) ([]audit.Event, error)
 
 	// What several claims look at is collected once.
 	leavesOnce sync.Mutex

@@ -1,3 +1,3 @@
 package claim
 
-var pkiClaims = []Claim{pkiThreeCAs, pkiVaultOnly, pkiShortLived, pkiInitToken, pkiRolling, pkiAudit}
+var pkiClaims = []Claim{pkiThreeCAs, pkiVaultOnly, pkiShortLived, pkiInitToken, pkiRolling, pkiAudit, pkiRevocation}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/audit"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/vault"
 )
@@ -16,7 +17,7 @@ import (
 var pkiAudit = Claim{
 	ID:    "pki-audit",
 	Says:  "Handles leasing, key revocation, key rolling, Audits CA events",
-	Holds: "each login, issuance, revocation and change of a policy, also one refused, is in two audit logs with machine and serial, and no secret is",
+	Holds: "each login, issuance, revocation and change of a policy, also one refused, is in two audit logs with machine and serial, and no secret is; every certificate there is accounted for",
 	Probe: probePKIAudit,
 }
 
@@ -53,7 +54,30 @@ func probePKIAudit(ctx context.Context, t *Target) ([]Evidence, error) {
 		}
 		out = append(append(out, leak), changed...)
 	}
-	return out, nil
+	strange, err := t.unaccounted(ctx)
+	return append(out, strange), err
+}
+
+// unaccounted looks for a certificate that is good, and that no unit has.
+func (t *Target) unaccounted(ctx context.Context) (Evidence, error) {
+	e := Evidence{Attempt: "find a certificate in Vault's log that nobody accounts for", As: "root", Want: Refused, Got: Refused}
+	events, err := t.Audit(ctx)
+	good := 0
+	for _, l := range events {
+		if l.Alive(t.Now()) {
+			good++
+		}
+		if l.Flag != "" && e.Held() {
+			e.Got, e.Answer = Allowed, fmt.Sprintf("%s/%s %s, serial %s: %s", l.CA, l.Profile, l.Name, l.Serial, l.Flag)
+		}
+	}
+	if err == nil && good == 0 {
+		err = errors.New("the log has no certificate at all")
+	}
+	if e.Held() {
+		e.Answer = fmt.Sprintf("%d are good, and are known", good)
+	}
+	return e, err
 }
 
 // lookUp finds a trace in a log.
@@ -61,7 +85,7 @@ func lookUp(d trace, device string, log []logged, began time.Time) Evidence {
 	e := Evidence{Attempt: "look up " + d.what, From: device, As: "root", Want: Allowed, Got: Refused, Answer: "no line says so"}
 	for _, l := range log {
 		if l.Time.After(began) && d.match(l) {
-			e.Got, e.Answer = Allowed, strings.TrimSpace(fmt.Sprintf("%s %s by %s from %s %s", l.Request.Operation, l.Request.Path, l.machine(), l.Request.RemoteAddress, l.serial()))
+			e.Got, e.Answer = Allowed, strings.TrimSpace(fmt.Sprintf("%s %s by %s from %s %s", l.Request.Operation, l.Request.Path, l.Machine(), l.Request.RemoteAddress, l.Serial()))
 		}
 	}
 	return e
@@ -95,19 +119,19 @@ func (t *Target) leaveTraces(ctx context.Context) ([]trace, []string, error) {
 	if err := machine.RevokeSelf(ctx); err != nil {
 		return nil, nil, err
 	}
-	serial, address := plainSerial(cert.Serial), own.Address.String()
+	serial, address := audit.PlainSerial(cert.Serial), own.Address.String()
 	by := func(path string, refused bool) func(logged) bool {
 		return func(l logged) bool {
-			return l.Request.Path == path && l.machine() == own.Name && l.Request.RemoteAddress == address && (l.Error != "") == refused
+			return l.Request.Path == path && l.Machine() == own.Name && l.Request.RemoteAddress == address && (l.Error != "") == refused
 		}
 	}
 	signPath := vault.PKIPath(t.Desired.Cluster, unit.CAKubernetes) + "/sign/kubelet"
 	login := "auth/" + vault.AuthPath(t.Desired.Cluster) + "/login"
 	return []trace{
 		{"the login of " + own.Name, login, by(login, false)},
-		{"the issuance of a certificate", signPath, func(l logged) bool { return by(signPath, false)(l) && l.serial() == serial }},
+		{"the issuance of a certificate", signPath, func(l logged) bool { return by(signPath, false)(l) && l.Serial() == serial }},
 		{"the revocation of a certificate", "/revoke", func(l logged) bool {
-			return strings.HasSuffix(l.Request.Path, "/revoke") && l.Error == "" && l.machine() == vault.Operator && l.serial() == serial
+			return strings.HasSuffix(l.Request.Path, "/revoke") && l.Error == "" && l.Machine() == vault.Operator && l.Serial() == serial
 		}},
 		{"a refused change of a policy", policy, by(policy, true)},
 		{"the end of a token", "auth/token/revoke-self", by("auth/token/revoke-self", false)},

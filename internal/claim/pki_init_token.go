@@ -144,7 +144,10 @@ func (t *Target) attackMachineToken(ctx context.Context, own, other provider.Mac
 	kubelet := func(change func(*unit.Profile)) error {
 		p := kubeletProfile(own.Name)
 		change(&p)
-		_, err := machine.Sign(ctx, p, csr)
+		cert, err := machine.Sign(ctx, p, csr)
+		if err == nil {
+			err = t.Vault.RevokeCertificate(ctx, p.CA, cert.Chain) // nobody accounts for it
+		}
 		return err
 	}
 	foreign := unit.Profile{Name: "kube-apiserver", CA: unit.CAEtcdKubernetes, CommonName: "kube-apiserver"}

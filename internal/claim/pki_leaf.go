@@ -204,7 +204,7 @@ func lifetimes(leaves []leaf, limit time.Duration, now time.Time) []Evidence {
 func serials(log []logged) map[string]bool {
 	out := map[string]bool{}
 	for _, l := range log {
-		if s := l.serial(); s != "" && l.Error == "" && strings.Contains(l.Request.Path, "/sign/") {
+		if s := l.Serial(); s != "" && l.Error == "" && strings.Contains(l.Request.Path, "/sign/") {
 			out[s] = true
 		}
 	}

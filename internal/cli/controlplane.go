@@ -66,7 +66,7 @@ func webhookCommand() *cobra.Command {
 			}
 			serving = serving.For(boot.Desired.Self)
 			return webhook.Serve(cmd.Context(), webhook.Options{
-				Listen: listen, AccessFile: unit.AccessFile, BreakGlassFile: unit.BreakGlassFile,
+				Listen: listen, AccessFile: unit.AccessFile, BreakGlassFile: unit.BreakGlassFile, RevokedFile: unit.RevokedFile,
 				CertFile: serving.CertFile(), KeyFile: serving.KeyFile(), ClientCAFile: unit.CAFile(unit.CAKubernetes), ClientGroup: unit.GroupAPIServers,
 				Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), Now: time.Now,
 			})

@@ -75,7 +75,10 @@ func userSetCommand(r *root) *cobra.Command {
 			}
 			return r.withCluster(func(ctx context.Context, _ *cobra.Command, c *phase.Cluster, args []string) error {
 				return c.WithPeople(ctx, func(v *vault.Client) error {
-					return v.SetPerson(ctx, vault.Person{Name: args[0], Groups: groups}, password)
+					if err := v.SetPerson(ctx, vault.Person{Name: args[0], Groups: groups}, password); err != nil {
+						return err
+					}
+					return c.LetIn(ctx, args[0])
 				})
 			})(cmd, args)
 		},
@@ -137,7 +140,12 @@ func userSwitch(r *root, verb, short string, disabled bool) *cobra.Command {
 		Example: "  ashlar user " + verb + " alice",
 		Args:    cobra.ExactArgs(1),
 		RunE: r.withCluster(func(ctx context.Context, _ *cobra.Command, c *phase.Cluster, args []string) error {
-			return c.WithPeople(ctx, func(v *vault.Client) error { return known(args[0], v.DisablePerson(ctx, args[0], disabled)) })
+			return c.WithPeople(ctx, func(v *vault.Client) error {
+				if !disabled {
+					return known(args[0], c.Enable(ctx, v, args[0]))
+				}
+				return known(args[0], v.DisablePerson(ctx, args[0], true))
+			})
 		}),
 	}
 }

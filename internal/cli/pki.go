@@ -20,7 +20,7 @@ func pkiCommand(r *root) *cobra.Command {
 		Long:    "Look after the cluster's CAs, and the certificates that they have signed.",
 		Example: "  ashlar pki list",
 	}
-	cmd.AddCommand(pkiListCommand(r), pkiRotateCommand(r))
+	cmd.AddCommand(pkiListCommand(r), pkiRotateCommand(r), pkiRevokeCommand(r), pkiAuditCommand(r))
 	return cmd
 }
 

@@ -21,7 +21,7 @@ func statusCommand(r *root) *cobra.Command {
 		Use:   "status",
 		Short: "Show machines, units and certificates as the machines report them",
 		Long: `Show machines, units and certificates as the machines report them, and below, what is wrong with any. While Vault is
-away there is only what the provider of the machines knows. -o json has every unit and certificate.`,
+away there is only what the provider of the machines knows, and when the certificates on their disks expire. -o json has every unit and certificate.`,
 		Example: `  ashlar status
   ashlar status -o json`,
 		Args: noArgs,

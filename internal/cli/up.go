@@ -38,6 +38,7 @@ any time; the next one finishes the work.`,
 			} else {
 				progress.Done("cluster %s is as %s says", c.Spec.Metadata.Name, r.file)
 			}
+			sayLeftAlone(cmd.ErrOrStderr(), c)
 			report := newUpReport(c, drift)
 			report.Timings = progress.Timings()
 			return ui.Write(cmd.OutOrStdout(), r.format, report, func(io.Writer) error { return nil })
@@ -61,6 +62,7 @@ Exits with 2 if anything differs.`,
 			if err != nil {
 				return err
 			}
+			sayLeftAlone(cmd.ErrOrStderr(), c)
 			report := newUpReport(c, drift)
 			if err := ui.Write(cmd.OutOrStdout(), r.format, report, report.table); err != nil {
 				return err
@@ -70,6 +72,13 @@ Exits with 2 if anything differs.`,
 			}
 			return nil
 		}),
+	}
+}
+
+// sayLeftAlone names the machines that nobody waits for.
+func sayLeftAlone(w io.Writer, c *phase.Cluster) {
+	for _, m := range c.LeftAlone() {
+		fmt.Fprintf(w, "%s is revoked, and left alone until it is made anew\n", m)
 	}
 }
 

@@ -48,14 +48,20 @@ func observeAccess(ctx context.Context, c *Cluster) ([]Drift, error) {
 	if err != nil {
 		return nil, err
 	}
+	revoked, err := c.revoked(ctx)
+	if err != nil {
+		return nil, err
+	}
 	drift := make([][]Drift, len(machines)+1)
 	g, ctx := errgroup.WithContext(ctx)
 	for i, m := range machines {
-		if m.Role != v1alpha1.RoleControlPlane || m.State != provider.Running {
+		if _, out := revoked.Machine(m.Name); out || m.Role != v1alpha1.RoleControlPlane || m.State != provider.Running {
 			continue
 		}
 		g.Go(func() (err error) {
-			drift[i], err = c.stalePolicy(ctx, config, m, c.desiredFor(m.Name, machines, trust))
+			d := c.desiredFor(m.Name, machines, trust)
+			d.Revoked = revoked.For(m.Role, m.Name)
+			drift[i], err = c.stalePolicy(ctx, config, m, d)
 			return err
 		})
 	}

@@ -95,7 +95,7 @@ func applyBaseline(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Prog
 	if err != nil {
 		return err
 	}
-	if err := waitAPI(ctx, config, progress); err != nil {
+	if err := waitAPI(ctx, c, config, progress); err != nil {
 		return err
 	}
 	objects, err := c.baselineObjects(ctx)
@@ -119,14 +119,18 @@ func applyBaseline(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Prog
 	return err
 }
 
-func waitAPI(ctx context.Context, config *rest.Config, progress *ui.Progress) error {
+func waitAPI(ctx context.Context, c *Cluster, config *rest.Config, progress *ui.Progress) error {
 	progress.Detail("waiting for the API")
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
+	silent := silentSince(time.Now())
 	for {
 		err := apiAnswers(ctx, config)
 		if err == nil {
 			return nil
+		}
+		if err := silent.look(ctx, c); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():

@@ -31,9 +31,12 @@ type Cluster struct {
 	Bundle   *bundle.Bundle
 	Provider provider.Provider
 
+	restoring *restoring // while a backup is restored
+
 	mu    sync.Mutex
 	vault *vaultAccess
 	kube  *kubeAccess
+	alone []string // machines that are revoked
 }
 
 // InputError is the user's to mend.

@@ -26,11 +26,13 @@ type enrolled struct {
 	version int // of the desired document; 0 if there is none
 	boot    agent.Boot
 	status  agent.Status
+	token   bool // it keeps one on its disk
+	out     bool // revoked: it stays as it is, and is not waited for
 }
 
-// silent says that a machine has not been heard of for so long that its token may have expired.
+// silent says that a machine has no token, or has not been heard of for so long that it may have expired.
 func (e enrolled) silent(now time.Time, leafTTL time.Duration) bool {
-	return e.status.Seen.IsZero() || now.Sub(e.status.Seen) > leafTTL/2
+	return !e.token || e.status.Seen.IsZero() || now.Sub(e.status.Seen) > leafTTL/2
 }
 
 // enrolment reads all machines' documents, side by side.
@@ -48,6 +50,7 @@ func (c *Cluster) enrolment(ctx context.Context) ([]enrolled, error) {
 		return nil, err
 	}
 	all := make([]enrolled, len(machines))
+	parent := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	for i, m := range machines {
 		g.Go(func() error {
@@ -59,14 +62,25 @@ func (c *Cluster) enrolment(ctx context.Context) ([]enrolled, error) {
 			if _, err = v.ReadDocument(ctx, m.Name, "status", &e.status); err != nil {
 				return err
 			}
-			if m.State != provider.Absent {
-				e.boot, err = c.readBoot(ctx, m.Name)
+			if e.boot, err = c.knownBoot(ctx, m); err != nil {
+				return err
 			}
+			e.token, err = c.onDisk(ctx, m, agent.TokenFile)
 			all[i] = e
 			return err
 		})
 	}
-	return all, g.Wait()
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	// Read after the documents: whoever revokes something writes this first.
+	revoked, _, err := v.Revoked(parent)
+	for i, e := range all {
+		all[i].want.Revoked = revoked.For(e.machine.Role, e.machine.Name)
+		_, all[i].out = revoked.Machine(e.machine.Name)
+	}
+	c.leaveAlone(all)
+	return all, err
 }
 
 func (c *Cluster) readBoot(ctx context.Context, machine string) (agent.Boot, error) {
@@ -83,6 +97,23 @@ func (c *Cluster) readBoot(ctx context.Context, machine string) (agent.Boot, err
 	return b, nil
 }
 
+// knownBoot is the boot document on a machine's disk; the empty one if it has no disk yet.
+func (c *Cluster) knownBoot(ctx context.Context, m provider.Machine) (agent.Boot, error) {
+	if m.State == provider.Absent {
+		return agent.Boot{}, nil
+	}
+	return c.readBoot(ctx, m.Name)
+}
+
+// onDisk says whether there is a file or directory on a machine's disk.
+func (c *Cluster) onDisk(ctx context.Context, m provider.Machine, path string) (bool, error) {
+	if m.State == provider.Absent {
+		return false, nil
+	}
+	_, err := c.Provider.Read(ctx, m.Name, path)
+	return !errors.Is(err, fs.ErrNotExist), ctx.Err() // of a directory it says that it is no file
+}
+
 func observeEnrolment(ctx context.Context, c *Cluster) ([]Drift, error) {
 	all, err := c.enrolment(ctx)
 	if err != nil {
@@ -90,6 +121,9 @@ func observeEnrolment(ctx context.Context, c *Cluster) ([]Drift, error) {
 	}
 	var drift []Drift
 	for _, e := range all {
+		if e.out {
+			continue
+		}
 		switch {
 		case e.version == 0:
 			drift = append(drift, Drift{Object: e.machine.Name, Cause: "it was never told what to be", Action: "write its desired state to Vault"})
@@ -123,26 +157,32 @@ func applyEnrolment(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) 
 	if err != nil {
 		return err
 	}
-	v, err := c.operatorVault(ctx)
-	if err != nil {
-		return err
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, e := range all {
-		g.Go(func() error {
-			changed := !reflect.DeepEqual(e.want, e.have)
-			if changed {
-				if _, err := v.WriteDocument(ctx, e.machine.Name, "desired", e.version, e.want); err != nil {
-					return err
-				}
-			}
-			if !changed && e.boot.VaultCA == c.vaultCA() && !e.silent(time.Now(), e.want.LeafTTL) {
-				return nil
-			}
-			return c.introduce(ctx, e, e.silent(time.Now(), e.want.LeafTTL))
-		})
+		if !e.out {
+			g.Go(func() error { return c.instruct(ctx, e) })
+		}
 	}
 	return g.Wait()
+}
+
+// instruct writes a machine's desired state, where it is another than it was, and has the machine look at once.
+func (c *Cluster) instruct(ctx context.Context, e enrolled) error {
+	changed := !reflect.DeepEqual(e.want, e.have)
+	if changed {
+		v, err := c.operatorVault(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err := v.WriteDocument(ctx, e.machine.Name, "desired", e.version, e.want); err != nil {
+			return err
+		}
+	}
+	token := e.silent(time.Now(), e.want.LeafTTL) || c.restoring.strange()
+	if !changed && !token && e.boot.VaultCA == c.vaultCA() {
+		return nil
+	}
+	return c.introduce(ctx, e, token)
 }
 
 // introduce tells a machine where Vault is and, if it needs one, gives it an init token.
@@ -150,6 +190,7 @@ func (c *Cluster) introduce(ctx context.Context, e enrolled, token bool) error {
 	boot := e.boot
 	boot.Desired, boot.VaultCA = e.want, c.vaultCA()
 	boot.Desired.CAs = nil
+	c.restoring.mark(&boot, e.machine.Role)
 	file, err := c.bootFile(boot)
 	if err != nil {
 		return err

@@ -19,6 +19,8 @@ type MachineReport struct {
 	Address netip.Addr     `json:"address"`
 	State   provider.State `json:"state"`
 	Status  agent.Status   `json:"status"`
+	// Revoked: it is shut out, and left alone.
+	Revoked bool `json:"revoked,omitempty"`
 }
 
 // Look reads what all machines report. Without Vault, there is still what the provider knows.
@@ -36,13 +38,29 @@ func Look(ctx context.Context, c *Cluster) ([]MachineReport, error) {
 		r := MachineReport{Name: m.Name, Role: m.Role, Address: m.Address, State: m.State}
 		if err == nil {
 			r.Status = all[i].status
+			r.Revoked = all[i].out
 		} else {
 			r.Status.Problems = []string{"unknown: " + err.Error()}
+		}
+		if r.Revoked {
+			r.Status.Problems = append(r.Status.Problems, "revoked: everybody refuses it, and `ashlar up` leaves it alone until it is made anew")
 		}
 		if m.Role == v1alpha1.RoleControlPlane {
 			r.Status.Problems = append(r.Status.Problems, c.staticTokens(ctx, m)...)
 		}
 		out = append(out, r)
+	}
+	if err != nil {
+		hurts, err := c.whileAway(ctx, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		for i, r := range out {
+			if r.Role == v1alpha1.RoleVault && hurts != "" {
+				out[i].Status.Problems = append(out[i].Status.Problems, hurts)
+				break
+			}
+		}
 	}
 	return out, nil
 }

@@ -22,6 +22,9 @@ import (
 // preflight refuses what cannot work, all at once, before anything is touched.
 func preflight(ctx context.Context, c *Cluster) ([]Drift, error) {
 	var problems []error
+	if err := c.unfinishedRestore(); err != nil {
+		return nil, err
+	}
 	if want, have := c.Spec.Spec.KubernetesVersion, c.Bundle.Versions()["kubernetes"]; want != have {
 		problems = append(problems, InputError{fmt.Errorf("spec.kubernetesVersion: the bundle has Kubernetes %s, not %s", have, want)})
 	}
@@ -42,13 +45,21 @@ func (c *Cluster) fixedCounts(ctx context.Context) []error {
 	if err != nil {
 		return []error{err}
 	}
+	lost, err := c.lostMembers(ctx)
+	if err != nil {
+		return []error{err}
+	}
 	var problems []error
 	for _, role := range []v1alpha1.Role{v1alpha1.RoleVault, v1alpha1.RoleEtcd} {
 		were, are := 0, 0
 		for _, m := range have {
-			if m.Role == role {
+			if m.Role == role && m.State != provider.Absent {
 				were++
 			}
+		}
+		were += lost[role]
+		if were == are && lost[role] > 0 && 2*(are-lost[role]) <= are {
+			problems = append(problems, fmt.Errorf("%d of %d %s machines are gone, with what they held: no majority is left; `ashlar restore` makes them anew from a backup", lost[role], are, role))
 		}
 		for _, m := range c.Spec.Machines() {
 			if m.Role == role {
@@ -81,13 +92,13 @@ func observeMachines(ctx context.Context, c *Cluster) ([]Drift, error) {
 		case have[i].Role != m.Role:
 			return nil, fmt.Errorf("machine %s is a %s machine, the file says %s: name the pool differently, so that a new machine is made",
 				m.Name, have[i].Role, m.Role)
-		case have[i].State == provider.Stopped:
+		case have[i].State == provider.Stopped && !c.wasRevoked(m.Name):
 			drift = append(drift, Drift{Object: m.Name, Cause: "the machine is powered off", Action: "power it on"})
 		}
 	}
 	for _, h := range have {
 		if !slices.ContainsFunc(want, func(m v1alpha1.Machine) bool { return m.Name == h.Name }) {
-			drift = append(drift, Drift{Object: h.Name, Cause: "no pool declares this machine any more", Action: "delete it, and what Vault has for it", hides: true})
+			drift = append(drift, Drift{Object: h.Name, Cause: "no pool declares this machine any more", Action: "power it off, revoke what it holds, and delete it", hides: true})
 		}
 	}
 	if !c.Exists() {
@@ -108,7 +119,11 @@ func applyMachines(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) e
 	if err := c.makeIdentity(); err != nil {
 		return err
 	}
-	if err := c.deleteUndeclared(ctx); err != nil {
+	if err := c.powerOffUndeclared(ctx); err != nil {
+		return err
+	}
+	rejoin, err := c.lost(ctx)
+	if err != nil {
 		return err
 	}
 	machines, err := c.Provider.Reserve(ctx, c.Spec.Machines())
@@ -121,11 +136,18 @@ func applyMachines(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) e
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, m := range machines {
-		if m.State == provider.Running {
+		if m.State == provider.Running || m.State == provider.Stopped && c.wasRevoked(m.Name) {
 			continue
 		}
 		g.Go(func() error {
-			boot, err := c.bootFile(agent.Boot{Desired: c.desiredFor(m.Name, machines, trust{}), VaultCA: c.vaultCA()})
+			b, err := c.knownBoot(ctx, m)
+			if err != nil {
+				return err
+			}
+			b.Desired, b.VaultCA = c.desiredFor(m.Name, machines, trust{}), c.vaultCA()
+			c.restoring.mark(&b, m.Role)
+			b.Rejoin = b.Rejoin || rejoin[m.Name]
+			boot, err := c.bootFile(b)
 			if err != nil {
 				return err
 			}
@@ -159,22 +181,16 @@ func (c *Cluster) bootFile(b agent.Boot) (provider.File, error) {
 	return provider.File{Path: unit.BootFile, Mode: 0o600, Content: content}, err
 }
 
-// deleteUndeclared removes machines that the file does not have any more. The next step takes away what Vault
-// has for them.
-func (c *Cluster) deleteUndeclared(ctx context.Context) error {
-	have, err := c.Provider.List(ctx)
-	if err != nil {
-		return err
-	}
-	for _, m := range have {
-		if slices.ContainsFunc(c.Spec.Machines(), func(w v1alpha1.Machine) bool { return w.Name == m.Name }) {
-			continue
-		}
-		if err := c.Provider.Delete(ctx, m.Name); err != nil {
-			return err
+// powerOffUndeclared ends machines that the file does not have any more. They are deleted once what they hold is revoked, for
+// which Vault must be open.
+func (c *Cluster) powerOffUndeclared(ctx context.Context) error {
+	gone, err := c.undeclared(ctx)
+	for _, m := range gone {
+		if m.State == provider.Running && err == nil {
+			err = c.Provider.PowerOff(ctx, m.Name)
 		}
 	}
-	return nil
+	return err
 }
 
 // Down removes everything that was made for the cluster.

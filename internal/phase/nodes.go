@@ -59,14 +59,18 @@ func applyNodes(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 	if err != nil {
 		return err
 	}
+	revoked, err := c.revoked(ctx)
+	if err != nil {
+		return err
+	}
 	for {
 		nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return fmt.Errorf("list nodes: %w", err)
 		}
-		for _, name := range strayNodes(c.Spec.Machines(), nodes.Items) {
-			if err := client.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-				return fmt.Errorf("delete node %s, whose machine is gone: %w", name, err)
+		for _, name := range strayNodes(c.inService(revoked), nodes.Items) {
+			if err := deleteNode(ctx, client, name); err != nil {
+				return err
 			}
 		}
 		drift, err := c.nodeDrift(ctx)
@@ -85,6 +89,25 @@ func applyNodes(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 	}
 	progress.Detail("waiting for DNS")
 	return baseline.Ready(ctx, config)
+}
+
+// deleteNode deletes the node of a machine that is gone or revoked, and its pods with it: their tokens end, and what they did is
+// done elsewhere at once.
+func deleteNode(ctx context.Context, client kubernetes.Interface, name string) error {
+	if err := client.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete node %s, whose machine is gone: %w", name, err)
+	}
+	pods, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + name})
+	if err != nil {
+		return fmt.Errorf("list the pods of node %s: %w", name, err)
+	}
+	now := metav1.DeleteOptions{GracePeriodSeconds: new(int64)}
+	for _, p := range pods.Items {
+		if err := client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, now); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("delete pod %s/%s of node %s: %w", p.Namespace, p.Name, name, err)
+		}
+	}
+	return nil
 }
 
 // nodeDrift reads nodes, pods and what machines report, and compares.
@@ -113,7 +136,11 @@ func (c *Cluster) nodeDrift(ctx context.Context) ([]Drift, error) {
 	for _, e := range all {
 		booted[e.machine.Name] = e.status.Booted
 	}
-	return compareNodes(c.Spec.Machines(), booted, nodes.Items, pods.Items), nil
+	revoked, err := c.revoked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return compareNodes(c.inService(revoked), booted, nodes.Items, pods.Items), nil
 }
 
 // compareNodes decides which declared workers are not as they should be. What Kubernetes says of a machine from before
@@ -136,7 +163,7 @@ func compareNodes(want []v1alpha1.Machine, booted map[string]time.Time, nodes []
 		}
 	}
 	for _, name := range strayNodes(want, nodes) {
-		drift = append(drift, Drift{Object: name, Cause: "no machine of this name is declared any more", Action: "delete the node"})
+		drift = append(drift, Drift{Object: name, Cause: "no machine of this name is in service any more", Action: "delete the node"})
 	}
 	return drift
 }

@@ -19,6 +19,8 @@ type CertificateState string
 // The states, the worst first.
 const (
 	Expired CertificateState = "expired"
+	// Revoked is refused wherever it is shown.
+	Revoked CertificateState = "revoked"
 	// Overdue should have been renewed: something keeps its machine from it.
 	Overdue CertificateState = "overdue"
 	// Ending is a CA in the last tenth of its life: leaves that it signs soon outlive it.
@@ -26,7 +28,7 @@ const (
 	Valid  CertificateState = "valid"
 )
 
-var certificateStates = []CertificateState{Expired, Overdue, Ending, Valid}
+var certificateStates = []CertificateState{Expired, Revoked, Overdue, Ending, Valid}
 
 // CertificateReport is a CA, or a certificate in use on a machine.
 type CertificateReport struct {
@@ -65,8 +67,21 @@ func Certificates(ctx context.Context, c *Cluster, now time.Time) ([]Certificate
 	for _, m := range machines {
 		out = append(out, reportLeaves(m, unit.For(c.desiredFor(m.Name, all, trust)), now)...)
 	}
+	revoked, err := c.revoked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	markRevoked(out, revoked)
 	sortCertificates(out)
 	return out, nil
+}
+
+func markRevoked(all []CertificateReport, revoked unit.Revoked) {
+	for i, c := range all {
+		if slices.ContainsFunc(revoked.Credentials, func(r unit.Revocation) bool { return r.CA == c.CA && r.Serial == c.Serial }) {
+			all[i].State = Revoked
+		}
+	}
 }
 
 func sortCertificates(all []CertificateReport) {

@@ -3,7 +3,6 @@ package phase
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +26,7 @@ func (c *Cluster) tellMachines(ctx context.Context, what string, progress *ui.Pr
 	if err != nil {
 		return err
 	}
-	all = c.leadersLast(ctx, all)
+	all = slices.DeleteFunc(c.leadersLast(ctx, all), func(e enrolled) bool { return e.out })
 	var told []string
 	for _, turn := range rotation.Turns(restarts(all)) {
 		var mine []enrolled
@@ -52,7 +51,7 @@ func (c *Cluster) tellMachines(ctx context.Context, what string, progress *ui.Pr
 		}
 		for _, e := range mine {
 			c.handOver(ctx, e, told)
-			if err := c.tell(ctx, e); err != nil {
+			if err := c.instruct(ctx, e); err != nil {
 				return fmt.Errorf("tell %s: %w", e.machine.Name, err)
 			}
 		}
@@ -68,25 +67,6 @@ func (c *Cluster) tellMachines(ctx context.Context, what string, progress *ui.Pr
 		told = append(told, turn...)
 	}
 	return c.awaitMachines(ctx, what, progress, unready)
-}
-
-// tell writes a machine's desired state, and has it look at once.
-func (c *Cluster) tell(ctx context.Context, e enrolled) error {
-	changed := !reflect.DeepEqual(e.want, e.have)
-	if changed {
-		v, err := c.operatorVault(ctx)
-		if err != nil {
-			return err
-		}
-		if _, err := v.WriteDocument(ctx, e.machine.Name, "desired", e.version, e.want); err != nil {
-			return err
-		}
-	}
-	token := e.silent(time.Now(), e.want.LeafTTL)
-	if !changed && !token && e.boot.VaultCA == c.vaultCA() {
-		return nil
-	}
-	return c.introduce(ctx, e, token)
 }
 
 // restarts says on which machines something has to restart, for what they are about to be told.

@@ -32,6 +32,7 @@ var sequence = []step{
 	{"preflight", preflight, nil},
 	{"machines", observeMachines, applyMachines},
 	{"vault", observeVault, applyVault},
+	{"removal", observeRemoval, applyRemoval},
 	{"rotation", observeRotation, applyRotation},
 	{"enrolment", observeEnrolment, applyEnrolment},
 	{"baseline", observeBaseline, applyBaseline},

@@ -3,9 +3,11 @@ package phase
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"ashlar.dev/ashlar/internal/claim"
+	"ashlar.dev/ashlar/internal/provider"
 )
 
 // Target is the cluster as the claims attack it.
@@ -17,6 +19,12 @@ func Target(ctx context.Context, c *Cluster) (*claim.Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	revoked, err := c.revoked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// What was revoked is refused, and proves nothing.
+	machines = slices.DeleteFunc(machines, func(m provider.Machine) bool { _, out := revoked.Machine(m.Name); return out })
 	v, err := c.operatorVault(ctx)
 	if err != nil {
 		return nil, err
@@ -36,5 +44,6 @@ func Target(ctx context.Context, c *Cluster) (*claim.Target, error) {
 	return &claim.Target{
 		Spec: c.Spec, Machines: machines, Provider: c.Provider, Bundle: c.Bundle, Vault: v,
 		Desired: c.desiredFor("", machines, trust), Admin: admin, Baseline: objects, VaultAt: c.vaultClient, Now: time.Now,
+		Revoke: c.revokeTaken, Forget: c.forgetTaken, Audit: c.Audit,
 	}, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/ui"
 	"ashlar.dev/ashlar/internal/unit"
@@ -20,9 +21,7 @@ import (
 const (
 	// unitsTimeout is how long all machines may take until everything on them runs.
 	unitsTimeout = 3 * time.Minute
-	// silence is how long a machine may say nothing while it is waited for, before it gets another init token.
-	silence = 20 * time.Second
-	look    = 100 * time.Millisecond
+	look         = 100 * time.Millisecond
 )
 
 // observeUnits compares what machines report, and what is on their disks, with what their units should be.
@@ -48,11 +47,14 @@ func observeUnits(ctx context.Context, c *Cluster) ([]Drift, error) {
 // unready says why a machine is not as it should be, by its own report.
 func unready(e enrolled, now time.Time) []Drift {
 	name := e.machine.Name
+	if e.out {
+		return nil
+	}
 	if e.machine.State != provider.Running {
 		return []Drift{{Object: name, Cause: "the machine is powered off", Action: "wait for its units after power on"}}
 	}
-	if now.Sub(e.status.Seen) > 2*time.Minute {
-		return []Drift{{Object: name, Cause: "its agent has not reported for two minutes", Action: "wait for it"}}
+	if silence := agent.Silence(len(e.want.Machines), e.want.LeafTTL); now.Sub(e.status.Seen) > silence {
+		return []Drift{{Object: name, Cause: fmt.Sprintf("its agent has not reported for %s", silence), Action: "wait for it"}}
 	}
 	if e.status.Desired < e.version || e.status.Revision != e.boot.Revision {
 		return []Drift{{Object: name, Cause: "it has not taken over its newest desired state", Action: "wait for it"}}
@@ -92,6 +94,9 @@ func unready(e enrolled, now time.Time) []Drift {
 // editedFiles names the files of units that somebody changed on the machine.
 func (c *Cluster) editedFiles(ctx context.Context, e enrolled) ([]Drift, error) {
 	var drift []Drift
+	if e.out {
+		return nil, nil
+	}
 	seen := map[string]bool{}
 	for _, u := range unit.For(e.want) {
 		for _, f := range u.Files {
@@ -124,8 +129,8 @@ func applyUnits(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 	if err := c.repairEdited(ctx); err != nil {
 		return err
 	}
-	helped := map[string]time.Time{}
 	began := time.Now()
+	silent := silentSince(began)
 	for {
 		all, err := c.enrolment(ctx)
 		if err != nil {
@@ -138,19 +143,12 @@ func applyUnits(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 				continue
 			}
 			waiting = append(waiting, drift[0].Object+": "+drift[0].Cause)
-			last := began
-			if t, ok := helped[e.machine.Name]; ok {
-				last = t
-			}
-			if e.status.Seen.Before(last) && time.Since(last) > silence {
-				helped[e.machine.Name] = time.Now()
-				if err := c.introduce(ctx, e, true); err != nil {
-					return err
-				}
-			}
+		}
+		if err := silent.help(ctx, c, all); err != nil {
+			return err
 		}
 		if len(waiting) == 0 {
-			progress.Detail("%d machines", len(all))
+			progress.Detail("%s", census(all))
 			return nil
 		}
 		progress.Detail("%s", waiting[0])
@@ -160,6 +158,20 @@ func applyUnits(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 		case <-time.After(look):
 		}
 	}
+}
+
+// census counts the machines, and those that are not waited for.
+func census(all []enrolled) string {
+	out := 0
+	for _, e := range all {
+		if e.out {
+			out++
+		}
+	}
+	if out > 0 {
+		return fmt.Sprintf("%d machines, and %d revoked that are not waited for", len(all)-out, out)
+	}
+	return fmt.Sprintf("%d machines", len(all))
 }
 
 func (c *Cluster) repairEdited(ctx context.Context) error {

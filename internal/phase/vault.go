@@ -21,8 +21,12 @@ import (
 const vaultTimeout = time.Minute
 
 // vaultLayout is what Vault shall hold.
-func (c *Cluster) vaultLayout(ctx context.Context) (vault.State, error) {
+func (c *Cluster) vaultLayout(ctx context.Context, v *vault.Client) (vault.State, error) {
 	machines, err := c.Machines(ctx)
+	if err != nil {
+		return vault.State{}, err
+	}
+	revoked, _, err := v.Revoked(ctx)
 	if err != nil {
 		return vault.State{}, err
 	}
@@ -32,6 +36,7 @@ func (c *Cluster) vaultLayout(ctx context.Context) (vault.State, error) {
 		Cluster: d.Cluster, ID: c.ID, Machines: d.Machines,
 		LeafTTL: pki.LeafTTL.Duration, CATTL: pki.CATTL.Duration, InitTokenTTL: pki.InitTokenTTL.Duration, AdminTTL: pki.AdminTTL.Duration,
 		Robots:          c.Spec.Spec.Authentication.Robots,
+		Revoked:         revoked,
 		Provider:        c.Spec.Spec.Authentication.IdentityProvider,
 		OperatorAddress: operatorAddress(d.MachineCIDR), ServiceIP: d.KubernetesServiceIP(),
 	}), nil
@@ -63,11 +68,11 @@ func observeVault(ctx context.Context, c *Cluster) ([]Drift, error) {
 	if err != nil {
 		return nil, err
 	}
-	want, err := c.vaultLayout(ctx)
-	if err != nil {
-		return nil, err
+	want, err := c.vaultLayout(ctx, v)
+	var have vault.State
+	if err == nil {
+		have, err = vault.Observe(ctx, v, want)
 	}
-	have, err := vault.Observe(ctx, v, want)
 	if refused(err) {
 		return []Drift{{Object: "vault", Cause: "the operator may not look: " + err.Error(), Action: "set it up with a root token from the unseal keys", hides: true}}, nil
 	}
@@ -116,7 +121,11 @@ func applyVault(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 	if err != nil {
 		return err
 	}
-	progress.Detail("waiting for %s to listen", machines[0].Name)
+	progress.Detail("waiting for Vault to listen")
+	machines, err = c.initialisedFirst(ctx, machines)
+	if err != nil {
+		return err
+	}
 	first, err := c.listening(ctx, machines[0])
 	if err != nil {
 		return err
@@ -194,6 +203,9 @@ func (c *Cluster) joinOthers(ctx context.Context, machines []provider.Machine, k
 		if err != nil {
 			return err
 		}
+		if err := c.forgetLost(ctx, client, m.Name, keys); err != nil {
+			return err
+		}
 		if err := client.RaftJoin(ctx, fmt.Sprintf("%s:%d", machines[0].Name, unit.PortVault), string(leader)+c.vaultCA()); err != nil {
 			return err
 		}
@@ -217,7 +229,7 @@ func (c *Cluster) remake(ctx context.Context, m provider.Machine) error {
 
 // setUp makes Vault's contents as they should be, with a root token that lives for just that.
 func (c *Cluster) setUp(ctx context.Context, root *vault.Client) error {
-	want, err := c.vaultLayout(ctx)
+	want, err := c.vaultLayout(ctx, root)
 	if err != nil {
 		return err
 	}

@@ -42,14 +42,7 @@ func (c *Cluster) vaultCA() string {
 
 // vaultMachines are those that run Vault.
 func (c *Cluster) vaultMachines(ctx context.Context) ([]provider.Machine, error) {
-	machines, err := c.Machines(ctx)
-	var out []provider.Machine
-	for _, m := range machines {
-		if m.Role == v1alpha1.RoleVault {
-			out = append(out, m)
-		}
-	}
-	return out, err
+	return c.withRole(ctx, v1alpha1.RoleVault)
 }
 
 // vaultClient speaks to Vault on some machines. Beside Vault's CA it trusts the certificates that these machines

@@ -38,13 +38,13 @@ func accessFile(d Desired) File {
 	return File{Path: AccessFile, Mode: 0o600, Content: string(b) + "\n", Live: true}
 }
 
-// webhook answers the API server of its machine: whose a static token is, and what ABAC says.
+// webhook answers the API server of its machine: whose a static token is, what ABAC says, and what was revoked.
 func webhook(d Desired) Unit {
 	serving := certificate(d, CAKubernetes, "control-plane")
 	return Unit{
 		Name:         "webhook",
 		Args:         []string{Bin + "/ashlar", "webhook", fmt.Sprintf("--listen=127.0.0.1:%d", PortWebhook)},
-		Files:        []File{caFile(d, CAKubernetes), accessFile(d)},
+		Files:        []File{caFile(d, CAKubernetes), accessFile(d), revokedFile(d)},
 		Certificates: []Certificate{serving},
 		Ready:        Probe{URL: fmt.Sprintf("tcp://127.0.0.1:%d", PortWebhook)},
 		Grace:        2 * time.Second,
@@ -177,7 +177,7 @@ func authorizationConfig(d Desired) string {
     - expression: "'system:serviceaccounts' in request.groups"
 `, name, onError, webhookConfig(d, "/authorize/"+name).Path)
 	}
-	head := "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration\nauthorizers:\n"
+	head := "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration\nauthorizers:\n" + denyRevoked(d)
 	switch d.Authorization.Mode {
 	case v1alpha1.ModeABAC:
 		return head + node + abac("abac", "Deny") + rbac

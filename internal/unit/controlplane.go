@@ -110,7 +110,7 @@ func apiServer(d Desired) Unit {
 			caFile(d, CAKubernetes), caFile(d, CAEtcdKubernetes), caFile(d, CAFrontProxy),
 			{Path: AuthenticationFile, Mode: 0o600, Content: authenticationConfig(d), Live: true},
 			{Path: AuthorizationFile, Mode: 0o600, Content: authorizationConfig(d), Live: true},
-			webhookConfig(d, "/authenticate"), webhookConfig(d, "/authorize/abac"), webhookConfig(d, "/authorize/shadow"),
+			webhookConfig(d, "/authenticate"), webhookConfig(d, "/authorize/abac"), webhookConfig(d, "/authorize/shadow"), webhookConfig(d, "/authorize/revoked"),
 			{Path: "/etc/kubernetes/audit-policy.yaml", Mode: 0o600, Content: auditPolicy},
 			{Path: "/etc/kubernetes/encryption.yaml", Mode: 0o600, Content: encryptionConfig},
 			{Path: "/var/log/kubernetes/.keep", Mode: 0o600},

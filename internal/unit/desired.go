@@ -32,6 +32,8 @@ type Desired struct {
 	// Authentication and Authorization are as in the Cluster. Only control-plane machines have them.
 	Authentication v1alpha1.Authentication `json:"authentication,omitzero"`
 	Authorization  v1alpha1.Authorization  `json:"authorization,omitzero"`
+	// Revoked is what the machine must not take any more. Only machines that are asked have it.
+	Revoked []Revocation `json:"revoked,omitempty"`
 	// CAs are the trusted certificates of each CA, as PEM.
 	CAs map[CA]string `json:"cas"`
 	// Issuers are the keys that certificates of each CA must be signed by: of several trusted ones, the one that signs.

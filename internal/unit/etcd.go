@@ -14,7 +14,8 @@ func etcdUnits(d Desired) []Unit {
 	for _, c := range EtcdClusters {
 		units = append(units, etcd(d, c))
 	}
-	return append(units, etcdOverlayAuth(d))
+	units = append(units, etcdOverlayAuth(d))
+	return append(units, sever(d, []File{crlFile(d, CAEtcdKubernetes), crlFile(d, CAEtcdOverlay)}, etcdPorts()...)...)
 }
 
 // EtcdEndpoints lists the client URLs of a cluster, with a comma between.
@@ -24,6 +25,13 @@ func (d Desired) EtcdEndpoints(c EtcdCluster) string {
 		urls = append(urls, fmt.Sprintf("https://%s:%d", m.Name, c.ClientPort))
 	}
 	return strings.Join(urls, ",")
+}
+
+func etcdPorts() (ports []int) {
+	for _, c := range EtcdClusters {
+		ports = append(ports, c.ClientPort, c.PeerPort)
+	}
+	return ports
 }
 
 func etcd(d Desired, c EtcdCluster) Unit {
@@ -37,7 +45,7 @@ func etcd(d Desired, c EtcdCluster) Unit {
 	args := []string{
 		Bin + "/etcd",
 		"--name=" + me.Name,
-		"--data-dir=/var/lib/etcd/" + c.Name,
+		"--data-dir=" + c.DataDir(),
 		fmt.Sprintf("--listen-client-urls=https://%s:%d,https://127.0.0.1:%d", me.Address, c.ClientPort, c.ClientPort),
 		fmt.Sprintf("--advertise-client-urls=https://%s:%d", me.Name, c.ClientPort),
 		fmt.Sprintf("--listen-peer-urls=https://%s:%d", me.Address, c.PeerPort),
@@ -49,10 +57,12 @@ func etcd(d Desired, c EtcdCluster) Unit {
 		fmt.Sprintf("--listen-metrics-urls=http://127.0.0.1:%d", c.Metrics),
 		"--client-cert-auth=true",
 		"--trusted-ca-file=" + CAFile(c.CA),
+		"--client-crl-file=" + CRLFile(c.CA),
 		"--cert-file=" + server.Profile.CertFile(),
 		"--key-file=" + server.Profile.KeyFile(),
 		"--peer-client-cert-auth=true",
 		"--peer-trusted-ca-file=" + CAFile(c.CA),
+		"--peer-crl-file=" + CRLFile(c.CA),
 		"--peer-cert-file=" + peer.Profile.CertFile(),
 		"--peer-key-file=" + peer.Profile.KeyFile(),
 		"--tls-min-version=TLS1.2",
@@ -64,11 +74,14 @@ func etcd(d Desired, c EtcdCluster) Unit {
 	if len(members) == 1 {
 		// Nobody to wait for: elect at once.
 		args = append(args, "--heartbeat-interval=10", "--election-timeout=100")
+	} else {
+		// One that has lost its disk has to ask the others before it starts.
+		args = append([]string{Bin + "/ashlar", "etcd-member", c.Name, "--"}, args...)
 	}
 	return Unit{
-		Name:         "etcd-" + c.Name,
+		Name:         c.UnitName(),
 		Args:         args,
-		Files:        []File{caFile(d, c.CA)},
+		Files:        []File{caFile(d, c.CA), crlFile(d, c.CA)},
 		Certificates: []Certificate{server, peer},
 		Ready:        Probe{URL: fmt.Sprintf("http://127.0.0.1:%d/readyz", c.Metrics)},
 		Grace:        10 * time.Second,

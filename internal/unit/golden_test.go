@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -82,6 +83,9 @@ func render(units []unit.Unit) string {
 			title := fmt.Sprintf("file %s %04o", f.Path, f.Mode)
 			if f.Content == "" {
 				title += " (empty)"
+			}
+			if !utf8.ValidString(f.Content) {
+				f.Content = fmt.Sprintf("%x", f.Content)
 			}
 			fmt.Fprintf(&b, "  %s\n", title)
 			for line := range strings.Lines(f.Content) {

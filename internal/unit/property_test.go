@@ -124,7 +124,8 @@ func TestPKIFilesAreDeclared(t *testing.T) {
 			has[s.Path] = true
 		}
 		for _, f := range u.Files {
-			has[f.Path] = has[f.Path] || f.Path == unit.CAFile(unit.CA(path.Base(path.Dir(f.Path)))) && f.Content != ""
+			of := unit.CA(path.Base(path.Dir(f.Path)))
+			has[f.Path] = has[f.Path] || (f.Path == unit.CAFile(of) || f.Path == unit.CRLFile(of)) && f.Content != ""
 		}
 		for where, text := range texts(u) {
 			for _, p := range pkiPath.FindAllString(text, -1) {

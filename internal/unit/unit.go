@@ -114,7 +114,7 @@ func For(d Desired) []Unit {
 	case v1alpha1.RoleEtcd:
 		return etcdUnits(d)
 	case v1alpha1.RoleLB:
-		return []Unit{haproxy(d)}
+		return append([]Unit{haproxy(d)}, sever(d, nil, PortAPIServer)...)
 	case v1alpha1.RoleControlPlane:
 		return controlPlane(d)
 	case v1alpha1.RoleWorker:

@@ -89,7 +89,7 @@ authentication:
   anonymous: {enabled: false}
   webhook: {enabled: true, cacheTTL: 10s}
   x509: {clientCAFile: %[1]s}
-authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 10s, cacheUnauthorizedTTL: 10s}}
+authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 2s, cacheUnauthorizedTTL: 2s}}
 address: %[2]s
 readOnlyPort: 0
 tlsCertFile: %[3]s

@@ -74,6 +74,18 @@ func (c *Client) initialise(ctx context.Context, path string) (Keys, string, err
 	if err := (Keys{Intended: true}).write(path); err != nil {
 		return Keys{}, "", err
 	}
+	keys, root, err := c.InitialiseToReplace(ctx)
+	if err != nil {
+		return Keys{}, "", err
+	}
+	if err := keys.write(path); err != nil {
+		return Keys{}, "", fmt.Errorf("vault is initialised, but: %w; %w", err, ErrNeverRecorded)
+	}
+	return keys, root, nil
+}
+
+// InitialiseToReplace initialises Vault with keys that nobody records: all that it holds is about to be replaced by a snapshot.
+func (c *Client) InitialiseToReplace(ctx context.Context) (Keys, string, error) {
 	var out struct {
 		Keys []string `json:"keys_base64"`
 		Root string   `json:"root_token"`
@@ -83,11 +95,7 @@ func (c *Client) initialise(ctx context.Context, path string) (Keys, string, err
 	if err != nil {
 		return Keys{}, "", fmt.Errorf("initialise vault: %w", err)
 	}
-	keys := Keys{Shares: out.Keys, Threshold: 1}
-	if err := keys.write(path); err != nil {
-		return Keys{}, "", fmt.Errorf("vault is initialised, but: %w; %w", err, ErrNeverRecorded)
-	}
-	return keys, out.Root, nil
+	return Keys{Shares: out.Keys, Threshold: 1}, out.Root, nil
 }
 
 // Unseal opens a server, and returns once it is open; nothing happens if it is. One that has just joined others opens
@@ -146,26 +154,32 @@ func (c *Client) Leads(ctx context.Context) (bool, error) {
 	return out.IsSelf, err
 }
 
-// Voters are the members that raft counts, by name.
-func (c *Client) Voters(ctx context.Context) ([]string, error) {
+// raftMember is a server as raft knows it.
+type raftMember struct {
+	NodeID string `json:"node_id"`
+	Voter  bool
+}
+
+func (c *Client) members(ctx context.Context) ([]raftMember, error) {
 	var out struct {
-		Config struct {
-			Servers []struct {
-				NodeID string `json:"node_id"`
-				Voter  bool
-			}
-		}
+		Config struct{ Servers []raftMember }
 	}
 	if err := c.get(ctx, "sys/storage/raft/configuration", &out); err != nil {
 		return nil, fmt.Errorf("read the members of vault's cluster: %w", err)
 	}
+	return out.Config.Servers, nil
+}
+
+// Voters are the members that raft counts, by name.
+func (c *Client) Voters(ctx context.Context) ([]string, error) {
+	members, err := c.members(ctx)
 	var voters []string
-	for _, s := range out.Config.Servers {
+	for _, s := range members {
 		if s.Voter {
 			voters = append(voters, s.NodeID)
 		}
 	}
-	return voters, nil
+	return voters, err
 }
 
 // WaitActive returns when one of the client's servers is unsealed and leads, which is when Vault takes requests.

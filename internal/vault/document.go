@@ -18,20 +18,44 @@ const (
 	Status  = "status"  // written by that machine alone
 )
 
-// ReadDocument reads a machine's document into out, and returns its version; 0 if there is none. Vault keeps numbers
-// as float64: a time.Duration of whole seconds survives that, an arbitrary int64 beyond 2⁵³ does not.
+// document is how Vault keeps one: as one text, since it would write the hash of each string in it to its audit logs.
+type document struct {
+	Document string `json:"document"`
+}
+
+// ReadDocument reads a machine's document into out, and returns its version; 0 if there is none.
 func (c *Client) ReadDocument(ctx context.Context, machine, name string, out any) (version int, err error) {
-	version, err = c.readKV(ctx, DocumentPath(c.cluster, machine, name), out)
+	var d document
+	version, err = c.readKV(ctx, DocumentPath(c.cluster, machine, name), &d)
+	if err == nil && version > 0 {
+		err = json.Unmarshal([]byte(d.Document), out)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("read %s of %s: %w", name, machine, err)
 	}
 	return version, nil
 }
 
+// DocumentVersion is the newest version of a machine's document; 0 if there is none.
+func (c *Client) DocumentVersion(ctx context.Context, machine, name string) (int, error) {
+	var out struct {
+		Version int `json:"current_version"`
+	}
+	err := c.get(ctx, documentMetadataPath(c.cluster, machine, name), &out)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return 0, fmt.Errorf("ask for the version of %s of %s: %w", name, machine, err)
+	}
+	return out.Version, nil
+}
+
 // WriteDocument replaces version of a machine's document (0: there must be none yet) and returns the new version.
 // If somebody was faster, the error is ErrConflict.
-func (c *Client) WriteDocument(ctx context.Context, machine, name string, version int, document any) (int, error) {
-	v, err := c.writeKV(ctx, DocumentPath(c.cluster, machine, name), version, document)
+func (c *Client) WriteDocument(ctx context.Context, machine, name string, version int, content any) (int, error) {
+	text, err := json.Marshal(content)
+	if err != nil {
+		return 0, fmt.Errorf("write %s of %s: %w", name, machine, err)
+	}
+	v, err := c.writeKV(ctx, DocumentPath(c.cluster, machine, name), version, document{string(text)})
 	if err != nil {
 		return 0, fmt.Errorf("write %s of %s: %w", name, machine, err)
 	}

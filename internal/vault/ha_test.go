@@ -65,6 +65,31 @@ func TestThreeServersSurviveTheLossOfTheLeader(t *testing.T) {
 	t.Logf("a new leader wrote after %s", time.Since(began))
 	c.must(all.WaitActive(c.ctx))
 	c.must(all.WithRoot(c.ctx, c.keys, func(root *Client) error { _, err := Observe(c.ctx, root, c.want); return err }))
+
+	// The one that was killed comes back without its data, and asks one that does not lead.
+	again := startServer(t, "vault-0")
+	c.must(all.WithRoot(c.ctx, c.keys, func(root *Client) error {
+		return errors.Join(root.RemovePeer(c.ctx, "vault-0"), root.RemovePeer(c.ctx, "vault-0"))
+	}))
+	empty := again.client(fromOperator, "")
+	for _, s := range servers[1:] {
+		if leads, err := s.client(fromOperator, "").Leads(c.ctx); err == nil && !leads {
+			c.must(empty.RaftJoin(c.ctx, s.address, s.cert))
+		}
+	}
+	c.must(empty.Unseal(c.ctx, c.keys))
+	c.eventually("three voters again", func() bool {
+		v, err := all.Voters(c.ctx)
+		return err == nil && len(v) == 3
+	})
+	var document Fields
+	c.eventually("it answers", func() bool {
+		_, err := empty.WithToken(c.operator.Token()).ReadDocument(c.ctx, "worker-0", Desired, &document)
+		return err == nil
+	})
+	if document["n"] != 1.0 {
+		t.Errorf("it says %v", document)
+	}
 }
 
 func TestOperatorLockedOutIsLetInAgain(t *testing.T) {

@@ -49,6 +49,9 @@ func ReadKeys(path string) (Keys, error) {
 	return k, nil
 }
 
+// Store replaces the recorded keys at path by these.
+func (k Keys) Store(path string) error { return k.write(path) }
+
 // write replaces the file as a whole, and returns when file and name are on the disk.
 func (k Keys) write(path string) (err error) {
 	defer func() {

@@ -56,6 +56,9 @@ type mounted struct {
 		MaxTTL       int64    `json:"max_lease_ttl"`
 		RequestKeys  []string `json:"audit_non_hmac_request_keys"`
 		ResponseKeys []string `json:"audit_non_hmac_response_keys"`
+		Lockout      struct {
+			Disabled bool `json:"user_lockout_disable"`
+		} `json:"user_lockout_config"`
 	}
 }
 
@@ -71,12 +74,19 @@ func observeMounts(ctx context.Context, o observer) ([]Object, error) {
 
 func observeAuths(ctx context.Context, o observer) ([]Object, error) {
 	return o.mounts(ctx, KindAuth, "sys/auth", func(m mounted) Fields {
-		return Fields{
+		f := Fields{
 			"type": m.Type, "description": m.Description,
 			"default_lease_ttl": m.Config.DefaultTTL, "max_lease_ttl": m.Config.MaxTTL,
 		}
+		if m.Type == "approle" || m.Type == "userpass" { // the others have no lock
+			f[lockoutDisabled] = m.Config.Lockout.Disabled
+		}
+		return f
 	})
 }
+
+// lockoutDisabled says that nobody is locked out after failed logins.
+const lockoutDisabled = "user_lockout_disable"
 
 func (o observer) mounts(ctx context.Context, k Kind, root string, fields func(mounted) Fields) ([]Object, error) {
 	var all map[string]mounted
@@ -94,21 +104,29 @@ func (o observer) mounts(ctx context.Context, k Kind, root string, fields func(m
 
 func writeMount(ctx context.Context, c *Client, want Object, have *Object) error {
 	config := maps.Clone(want.Fields)
-	maps.DeleteFunc(config, func(k string, _ any) bool { return k == "type" || k == "description" || k == "version" })
+	maps.DeleteFunc(config, func(k string, _ any) bool {
+		return k == "type" || k == "description" || k == "version" || k == lockoutDisabled
+	})
 	body := map[string]any{"type": want.Fields["type"], "description": want.Fields["description"], "config": config}
 	version, _ := want.Fields["version"].(string)
 	if version != "" {
 		body["options"] = map[string]string{"version": version}
 	}
+	lockout, lockable := want.Fields[lockoutDisabled]
 	if have == nil {
-		return c.put(ctx, want.Path, body, nil)
+		if err := c.put(ctx, want.Path, body, nil); err != nil || lockout != true {
+			return err
+		}
 	}
 	for _, fixed := range []string{"type", "version"} {
-		if canonical(have.Fields[fixed]) != canonical(want.Fields[fixed]) {
+		if have != nil && canonical(have.Fields[fixed]) != canonical(want.Fields[fixed]) {
 			return fmt.Errorf("its %s cannot be changed, and to remove it would lose what it holds: do that by hand", fixed)
 		}
 	}
 	config["description"] = want.Fields["description"]
+	if lockable {
+		config["user_lockout_config"] = map[string]any{"lockout_disable": lockout} // which only tune takes
+	}
 	return c.put(ctx, want.Path+"/tune", config, nil)
 }
 

@@ -22,6 +22,8 @@ type Input struct {
 	LeafTTL, CATTL, InitTokenTTL, AdminTTL time.Duration
 	// Robots are those that may log in.
 	Robots []v1alpha1.Robot
+	// Revoked says which machines and robots are shut out.
+	Revoked unit.Revoked
 	// Provider is the company's, where people may log in; nil: there is none.
 	Provider *v1alpha1.IdentityProvider
 	// OperatorAddress is the address from which Vault sees `ashlar`.
@@ -81,6 +83,11 @@ func DocumentPath(cluster, machine, document string) string {
 	return cluster + "/machines/data/" + machine + "/" + document
 }
 
+// documentMetadataPath tells of a machine's document which versions there are.
+func documentMetadataPath(cluster, machine, document string) string {
+	return cluster + "/machines/metadata/" + machine + "/" + document
+}
+
 // SecretPath is a secret document.
 func SecretPath(cluster, document string) string { return cluster + "/secrets/data/" + document }
 
@@ -127,6 +134,8 @@ func mounts(in Input) []Object {
 		{KindAuth, "sys/auth/" + AuthPath(in.Cluster), Fields{
 			"type": "approle", "description": "machines and the operator",
 			"default_lease_ttl": int64(0), "max_lease_ttl": seconds(max(in.LeafTTL, operatorTokenTTL)),
+			// Names are known and secrets cannot be guessed: whoever fails on purpose would only lock others out.
+			lockoutDisabled: true,
 		}},
 	}
 	for _, ca := range unit.CAs {
@@ -134,7 +143,7 @@ func mounts(in Input) []Object {
 			"default_lease_ttl": seconds(in.LeafTTL),
 			"max_lease_ttl":     seconds(in.CATTL),
 			// Audit logs hash what they hold; what is issued to whom is public, and must be found there.
-			"audit_non_hmac_request_keys":  []string{"alt_names", "common_name", "ip_sans", "serial_number"},
+			"audit_non_hmac_request_keys":  []string{"alt_names", "certificate", "common_name", "ip_sans", "serial_number"},
 			"audit_non_hmac_response_keys": []string{"certificate", "expiration", "serial_number"},
 		}), Object{KindCA, PKIPath(in.Cluster, ca) + "/root/generate/internal", Fields{
 			"common_name": in.Cluster + " " + string(ca), "key_type": "ec", "key_bits": int64(256), "ttl": seconds(in.CATTL),
@@ -163,11 +172,12 @@ func settings(in Input) []Object {
 func logins(in Input) []Object {
 	var out []Object
 	add := func(name string, role v1alpha1.Role, address netip.Addr, fields Fields) {
+		_, disabled := in.Revoked.Machine(name)
 		out = append(out,
 			Object{KindAppRole, AppRolePath(in.Cluster, name), appRole(in.Cluster, name, role, address, fields)},
 			Object{KindEntity, "identity/entity/name/" + RoleID(in.Cluster, name), Fields{
 				"metadata": map[string]string{"cluster": in.Cluster, "machine": name, "role": string(role)},
-				"policies": []string{}, "groups": []string{}, "disabled": false,
+				"policies": []string{}, "groups": []string{}, "disabled": disabled,
 				"aliases": []string{"auth/" + AuthPath(in.Cluster) + "/ " + RoleID(in.Cluster, name)},
 			}})
 	}

@@ -12,6 +12,8 @@ import (
 type Login struct {
 	// Token is a secret.
 	Token string
+	// Accessor is what others may call it by, to end it.
+	Accessor string
 	// TTL is how long it lives unless it is renewed.
 	TTL time.Duration
 }
@@ -92,7 +94,7 @@ func (r *response) login() (Login, error) {
 	if r.Auth == nil || r.Auth.Token == "" {
 		return Login{}, errors.New("vault's answer to a login holds no token")
 	}
-	return Login{Token: r.Auth.Token, TTL: time.Duration(r.Auth.TTL) * time.Second}, nil
+	return Login{Token: r.Auth.Token, Accessor: r.Auth.Accessor, TTL: time.Duration(r.Auth.TTL) * time.Second}, nil
 }
 
 // OperatorCredential is how `ashlar` logs in. It is kept in the operator's directory, readable by the owner only.

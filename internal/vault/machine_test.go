@@ -224,3 +224,24 @@ func profile(t *testing.T, ca unit.CA, name string) unit.Profile {
 	}
 	return unit.Profiles[i]
 }
+
+// TestNobodyIsLockedOut: Vault's default would let whoever knows a machine's name keep it from logging in.
+func TestNobodyIsLockedOut(t *testing.T) {
+	c := startCluster(t)
+	for _, victim := range []string{"worker-0", Operator} {
+		for range 10 {
+			if _, _, err := c.client(fromB, "").LoginAppRole(c.ctx, RoleID("demo", victim), "guessed"); err == nil {
+				t.Fatal("a guess was right")
+			}
+		}
+	}
+	c.enrol("worker-0", fromA)
+	c.asRoot(func(root *Client) error {
+		credential, err := root.IssueOperatorCredential(c.ctx)
+		if err != nil {
+			return err
+		}
+		_, _, err = c.anonymous.LoginAppRole(c.ctx, credential.RoleID, credential.SecretID)
+		return err
+	})
+}

@@ -44,6 +44,7 @@ func people(in Input) []Object {
 	return []Object{
 		{KindAuth, "sys/auth/" + UsersPath(c), Fields{
 			"type": "userpass", "description": "people", "default_lease_ttl": int64(0), "max_lease_ttl": seconds(in.AdminTTL),
+			lockoutDisabled: false, // passwords can be guessed
 		}},
 		{KindPolicy, "sys/policies/acl/" + PolicyName(c, RolePeople), Fields{"policy": render(append(selfRules(),
 			allow("identity/oidc/token/"+c, "read").because("prove to the API server who one is")))}},

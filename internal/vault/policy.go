@@ -48,6 +48,7 @@ func machineRules(in Input, role v1alpha1.Role) []rule {
 	rules := selfRules()
 	rules = append(rules,
 		allow(DocumentPath(in.Cluster, entityMachine, Desired), "read"),
+		allow(documentMetadataPath(in.Cluster, entityMachine, Desired), "read").because("whether there is a newer one"),
 		allow(DocumentPath(in.Cluster, entityMachine, Status), "create read update"),
 	)
 	if role == v1alpha1.RoleControlPlane {
@@ -96,8 +97,10 @@ func operatorRules(in Input) []rule {
 	c, auth, robots := in.Cluster, "auth/"+AuthPath(in.Cluster), "auth/"+RobotsPath(in.Cluster)
 	initToken := allow(auth+"/role/+/secret-id", "update").because("init tokens: only wrapped, so that their first use is noticed")
 	initToken.allowed, initToken.wrap = map[string][]any{}, seconds(in.InitTokenTTL)
-	revoke := allow(c+"/pki/+/revoke", "update").because("withdraw a certificate, named by its serial number")
-	revoke.allowed = map[string][]any{"serial_number": nil}
+	revoke := allow(c+"/pki/+/revoke", "update").because("withdraw a certificate, named by its serial number or shown")
+	revoke.allowed = map[string][]any{"serial_number": nil, "certificate": nil}
+	shutOut := allow("identity/entity/name/+", "read update").because("shut somebody out; to let them in again takes the unseal key")
+	shutOut.allowed = map[string][]any{"disabled": {true}}
 	return slices.Concat(selfRules(), []rule{
 		initToken,
 		allow(auth+"/role/"+Operator+"/secret-id", "deny").because("a stolen token must not become a lasting credential"),
@@ -108,6 +111,10 @@ func operatorRules(in Input) []rule {
 		allow(c+"/secrets/data/"+RotationDocument, "create read update").because("the journal of rotations"),
 		allow(c+"/pki/+/issuers", "list"),
 		revoke,
+		allow("auth/token/revoke-accessor", "update").because("what was revoked has no session left"),
+		allow(robots+"/role/+/secret-id", "list"),
+		allow(robots+"/role/+/secret-id-accessor/destroy", "update"),
+		allow(c+"/secrets/data/"+RevokedDocument, "create read update"),
 		allow(userPath(c, Canary), "create update delete").because("`ashlar verify` logs in, and is locked out, as somebody in no group"),
 		allow("sys/locked-users/+/unlock/"+Canary, "update"),
 	}, signRules(in, unit.RoleOperator), []rule{
@@ -138,7 +145,7 @@ func operatorRules(in Input) []rule {
 		allow("identity/oidc/key/"+c, "read"),
 		allow("identity/oidc/role/"+c, "read"),
 		allow("identity/entity/name", "list"),
-		allow("identity/entity/name/+", "read"),
+		shutOut,
 		allow("sys/storage/raft/configuration", "read").because("who is a member"),
 		allow("sys/audit", "read sudo").because("Vault asks for sudo even to read these two: the audit devices, and which tokens live"),
 		allow("auth/token/accessors", "list sudo"),

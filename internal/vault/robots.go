@@ -42,13 +42,15 @@ func robots(in Input) []Object {
 	out := []Object{{KindAuth, "sys/auth/" + RobotsPath(c), Fields{
 		// Vault would cut the life of a secret to that of the mount's leases. Tokens have the role's.
 		"type": "approle", "description": "robots", "default_lease_ttl": int64(0), "max_lease_ttl": seconds(max(RobotSecretTTL, in.AdminTTL)),
+		lockoutDisabled: true, // as for machines
 	}}}
 	for _, r := range in.Robots {
+		_, disabled := in.Revoked.User(r.Name)
 		out = append(out,
 			Object{KindAppRole, robotRolePath(c, r.Name), robotRole(in, r)},
 			Object{KindEntity, robotEntityPath(c, r.Name), Fields{
 				"metadata": map[string]string{"user": r.Name, "groups": strings.Join(slices.Sorted(slices.Values(r.Groups)), ",")},
-				"policies": []string{}, "groups": []string{}, "disabled": false,
+				"policies": []string{}, "groups": []string{}, "disabled": disabled,
 				"aliases": []string{"auth/" + RobotsPath(c) + "/ " + robotID(c, r.Name)},
 			}})
 	}

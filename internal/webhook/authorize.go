@@ -17,6 +17,7 @@ type access = unit.Access
 type state struct {
 	access     fileOf[access]
 	breakGlass fileOf[[]BreakGlass]
+	revoked    fileOf[[]unit.Revocation]
 
 	mu sync.Mutex
 	// policies are of the model, by the namespaces of who asks.

@@ -1,5 +1,5 @@
 // Package webhook answers the API server of its own machine: whose a static token is (a TokenReview), and what the
-// declared ABAC policy says of a ServiceAccount (a SubjectAccessReview).
+// declared ABAC policy says of a ServiceAccount, and whether a credential was revoked (SubjectAccessReviews).
 // https://kubernetes.io/docs/reference/access-authn-authz/webhook
 package webhook
 
@@ -20,6 +20,8 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+
+	"ashlar.dev/ashlar/internal/unit"
 )
 
 // Options configure the webhook.
@@ -28,6 +30,8 @@ type Options struct {
 	Listen string
 	// AccessFile and BreakGlassFile are read again when they change. The second need not exist.
 	AccessFile, BreakGlassFile string
+	// RevokedFile lists what was revoked; it is read again when it changes, and need not exist.
+	RevokedFile string
 	// CertFile, KeyFile and ClientCAFile are read for each handshake, for the agent renews them.
 	CertFile, KeyFile, ClientCAFile string
 	// ClientGroup is the organization (O=) of those who may ask: API servers.
@@ -86,7 +90,8 @@ func (o Options) tls() (*tls.Config, error) {
 }
 
 func handler(o Options) http.Handler {
-	s := &state{access: fileOf[access]{path: o.AccessFile}, breakGlass: fileOf[[]BreakGlass]{path: o.BreakGlassFile, optional: true}}
+	s := &state{access: fileOf[access]{path: o.AccessFile}, breakGlass: fileOf[[]BreakGlass]{path: o.BreakGlassFile, optional: true},
+		revoked: fileOf[[]unit.Revocation]{path: o.RevokedFile, optional: true}}
 	mux := http.NewServeMux()
 	mux.Handle("POST /authenticate", answer(o, func(r *authenticationv1.TokenReview) error {
 		tokens, err := s.tokens()
@@ -106,6 +111,13 @@ func handler(o Options) http.Handler {
 	}
 	mux.Handle("POST /authorize/abac", authorize(true))
 	mux.Handle("POST /authorize/shadow", authorize(false))
+	mux.Handle("POST /authorize/revoked", answer(o, func(r *authorizationv1.SubjectAccessReview) error {
+		list, err := s.revoked.get()
+		if err == nil {
+			r.Status = deny(r.Spec, list, o.Now())
+		}
+		return err
+	}))
 	return mux
 }
 

@@ -163,7 +163,7 @@ func TestServe(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- Serve(ctx, Options{Listen: listen, AccessFile: file("access.json"), BreakGlassFile: file("glass.json"), CertFile: file("server.crt"), KeyFile: file("server.key"),
+		done <- Serve(ctx, Options{Listen: listen, AccessFile: file("access.json"), BreakGlassFile: file("glass.json"), RevokedFile: file("revoked.json"), CertFile: file("server.crt"), KeyFile: file("server.key"),
 			ClientCAFile: file("ca.crt"), ClientGroup: unit.GroupAPIServers, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon }})
 	}()
 	defer func() {
@@ -236,6 +236,22 @@ func TestServe(t *testing.T) {
 	a.issue("server", &x509.Certificate{DNSNames: []string{"localhost"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	if !token("secret") {
 		t.Error("after the certificate was renewed")
+	}
+	denied := func() bool {
+		t.Helper()
+		code, b, err := ask("api", "/authorize/revoked", authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: "mallory"}})
+		var r authorizationv1.SubjectAccessReview
+		if err != nil || code != http.StatusOK || json.Unmarshal(b, &r) != nil || r.Status.Allowed {
+			t.Fatalf("%d %s %v", code, b, err)
+		}
+		return r.Status.Denied
+	}
+	if denied() {
+		t.Error("nothing is revoked, and somebody is denied")
+	}
+	testserver.Write(t, file("revoked.json"), fmt.Sprintf(`[{"user":"mallory","at":%[1]q,"until":%[2]q}]`, noon.Format(time.RFC3339), noon.Add(time.Minute).Format(time.RFC3339)))
+	if !denied() {
+		t.Error("somebody who was revoked is not denied")
 	}
 	testserver.Write(t, file("access.json"), "{")
 	if code, _, err := ask("api", "/authorize/abac", authorizationv1.SubjectAccessReview{}); err != nil || code != http.StatusInternalServerError {

@@ -50,6 +50,8 @@ type report struct {
 	Down   spread            `json:"downSeconds"`
 	RSS    map[string]spread `json:"rssMiBByProcess"`
 	PSS    spread            `json:"pssMiB"`
+	// Requests are medians of a small request to the API: while nothing is revoked, while much is, and the difference.
+	Requests map[string]spread `json:"requestMillisecondsByRevocation"`
 }
 
 func main() {
@@ -78,7 +80,7 @@ func bench(runs int) error {
 			return err
 		}
 	}
-	r := report{Runs: runs, Phases: map[string]spread{}, RSS: map[string]spread{}, Rotate: map[string]spread{}}
+	r := report{Runs: runs, Phases: map[string]spread{}, RSS: map[string]spread{}, Rotate: map[string]spread{}, Requests: map[string]spread{}}
 	for what, s := range samples {
 		kind, of, _ := strings.Cut(what, "/")
 		switch kind {
@@ -88,6 +90,8 @@ func bench(runs int) error {
 			r.Rotate[of] = spreadOf(s)
 		case "rss":
 			r.RSS[of] = spreadOf(s)
+		case "request":
+			r.Requests[of] = spreadOf(s)
 		}
 	}
 	r.Up, r.Again, r.Verify = spreadOf(samples["up"]), spreadOf(samples["again"]), spreadOf(samples["verify"])
@@ -122,6 +126,9 @@ func once(file string, sample func(string, float64)) error {
 	}
 	sample("again", took)
 	if err := memory(sample); err != nil {
+		return err
+	}
+	if err := revocation(file, sample); err != nil {
 		return err
 	}
 	if _, took, err = ashlar(file, "verify", "-o", "json"); err != nil {

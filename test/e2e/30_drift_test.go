@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -65,13 +66,20 @@ func TestDrift(t *testing.T) {
 	}
 }
 
-// settled waits until nothing differs: Kubernetes notices by and by that the pods of a machine that was off have to start
-// again.
+// settled waits until nothing differs, and those lead who will go on leading: Kubernetes notices by and by that the pods of
+// a machine that was off have to start again, and that nobody renews a lease.
 func settled(t *testing.T) {
 	t.Helper()
 	eventually(t, time.Minute, func() error {
 		if plan, code := try("-f", file, "plan"); code != 0 {
 			return errorString(plan)
+		}
+		for _, lease := range []string{"kube-controller-manager", "kube-scheduler"} {
+			out, code := try("-f", file, "kubectl", "--", "-n", "kube-system", "get", "lease", lease, "-o", "jsonpath={.spec.renewTime}")
+			renewed, err := time.Parse(time.RFC3339, strings.TrimSpace(out))
+			if code != 0 || err != nil || time.Since(renewed) > 10*time.Second {
+				return fmt.Errorf("%s: nobody leads: %s", lease, out)
+			}
 		}
 		return nil
 	})

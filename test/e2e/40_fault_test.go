@@ -97,6 +97,9 @@ func TestVaultAway(t *testing.T) {
 		if plan, code := try("-f", file, "plan"); code != 2 || !strings.Contains(plan, "sealed") {
 			t.Errorf("plan: exit %d\n%s", code, plan)
 		}
+		if out, code := try("-f", file, "status"); code != 0 || !strings.Contains(out, "certificates expire from ") {
+			t.Errorf("status: exit %d\n%s", code, out)
+		}
 		ashlar(t, "up")
 		done()
 	})

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -44,7 +45,44 @@ func init() {
 			editVault(t, target, "", "audit", "disable", "audit-2")
 			editVault(t, target, "", "audit", "enable", "-path=audit-2", "file", "file_path=/var/log/vault/audit-2.log", "log_raw=true")
 		}},
+		sabotage{"pki-audit", "somebody with a root token issued a certificate", issuedByRoot},
+		sabotage{"pki-revocation", "API servers do not hear what was revoked", deaf(v1alpha1.RoleControlPlane, "kube-apiserver")},
+		sabotage{"pki-revocation", "etcd does not hear what was revoked", deaf(v1alpha1.RoleEtcd, "etcd-k8s")},
 	)
+}
+
+// issuedByRoot has Vault issue a certificate as no unit would, which is mended by revoking what the audit flags.
+func issuedByRoot(t *testing.T, target *claim.Target) {
+	t.Cleanup(func() {
+		out, code := try("-f", file, "pki", "audit", "-o", "json")
+		if code != 2 {
+			t.Errorf("pki audit: exit %d", code)
+		}
+		var events []struct{ Serial, Flag string }
+		if err := json.Unmarshal([]byte(out), &events); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.Flag != "" {
+				ashlar(t, "pki", "revoke", "--serial", e.Serial, "--reason", e.Flag)
+			}
+		}
+	})
+	editVault(t, target, "", "write", "-field=serial_number", "%/pki/kubernetes/issue/kube-scheduler", "common_name=system:kube-scheduler")
+}
+
+// deaf stops the agents of a role, which would hand on what was revoked.
+func deaf(role v1alpha1.Role, unit string) func(*testing.T, *claim.Target) {
+	signal := func(name string) string {
+		return `pid=$(sed 's/.*"pid":\([0-9]*\).*/\1/' /run/ashlar/units/` + unit + `.json); kill -` + name + ` $(cut -d ' ' -f 4 /proc/$pid/stat)`
+	}
+	return func(t *testing.T, target *claim.Target) {
+		t.Cleanup(func() {
+			onRole(t, target, role, signal("CONT"))
+			ashlar(t, "up")
+		})
+		onRole(t, target, role, signal("STOP"))
+	}
 }
 
 // vaultSabotage changes Vault's layout; `up` mends it.

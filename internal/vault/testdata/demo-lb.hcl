@@ -14,6 +14,11 @@ path "demo/machines/data/{{identity.entity.metadata.machine}}/desired" {
   capabilities = ["read"]
 }
 
+# whether there is a newer one
+path "demo/machines/metadata/{{identity.entity.metadata.machine}}/desired" {
+  capabilities = ["read"]
+}
+
 path "demo/machines/data/{{identity.entity.metadata.machine}}/status" {
   capabilities = ["create", "read", "update"]
 }

@@ -51,12 +51,30 @@ path "demo/pki/+/issuers" {
   capabilities = ["list"]
 }
 
-# withdraw a certificate, named by its serial number
+# withdraw a certificate, named by its serial number or shown
 path "demo/pki/+/revoke" {
   capabilities = ["update"]
   allowed_parameters = {
+    "certificate" = []
     "serial_number" = []
   }
+}
+
+# what was revoked has no session left
+path "auth/token/revoke-accessor" {
+  capabilities = ["update"]
+}
+
+path "auth/demo/robots/role/+/secret-id" {
+  capabilities = ["list"]
+}
+
+path "auth/demo/robots/role/+/secret-id-accessor/destroy" {
+  capabilities = ["update"]
+}
+
+path "demo/secrets/data/revoked" {
+  capabilities = ["create", "read", "update"]
 }
 
 # `ashlar verify` logs in, and is locked out, as somebody in no group
@@ -186,8 +204,12 @@ path "identity/entity/name" {
   capabilities = ["list"]
 }
 
+# shut somebody out; to let them in again takes the unseal key
 path "identity/entity/name/+" {
-  capabilities = ["read"]
+  capabilities = ["read", "update"]
+  allowed_parameters = {
+    "disabled" = [true]
+  }
 }
 
 # who is a member

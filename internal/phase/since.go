@@ -1,0 +1,158 @@
+package phase
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/vault"
+)
+
+// Change is something that was done in Vault after a backup was taken, and that restoring the backup undoes.
+type Change struct {
+	Time time.Time `json:"time"`
+	What string    `json:"what"`
+	// ToDo is what is left to people; empty: it has been done again.
+	ToDo string `json:"toDo,omitempty"`
+
+	ca     unit.CA // of a certificate that was revoked
+	serial string
+}
+
+func (c Change) String() string {
+	text := c.Time.UTC().Format("2006-01-02 15:04:05") + " " + c.What
+	if c.ToDo == "" {
+		return text + ": done again"
+	}
+	return text + ": " + c.ToDo
+}
+
+// changesSince names what was withdrawn or changed in Vault after a backup was taken, and comes back with it: what the audit
+// logs on the machines' disks still tell. It is sorted by time.
+func (c *Cluster) changesSince(ctx context.Context, since time.Time) (found []Change, logged bool, err error) {
+	machines, err := c.vaultMachines(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	var log []byte
+	for _, m := range machines {
+		part, err := c.auditLog(ctx, m)
+		if err != nil {
+			return nil, false, err
+		}
+		log = append(log, part...)
+	}
+	return changes(log, c.Spec.Metadata.Name, since), len(log) > 0, nil
+}
+
+// revokeAgain revokes what was revoked after the backup, as far as the restored Vault knows it.
+func revokeAgain(ctx context.Context, root *vault.Client, found []Change, known map[unit.CA][]string) {
+	for i, f := range found {
+		switch {
+		case f.serial == "":
+		case !slices.Contains(known[f.ca], f.serial):
+			found[i].ToDo = "it was issued after the backup, so the restored Vault cannot: it is good until it expires"
+		default:
+			found[i].ToDo = ""
+			if err := root.Revoke(ctx, f.ca, f.serial); err != nil {
+				found[i].ToDo = "revoke it again: " + err.Error()
+			}
+		}
+	}
+}
+
+// auditLog reads the first of a machine's audit logs, of which each has everything; nothing if it has none.
+func (c *Cluster) auditLog(ctx context.Context, m provider.Machine) ([]byte, error) {
+	if m.State == provider.Running {
+		var out, said bytes.Buffer
+		// Nearly all of a log is agents asking for news.
+		err := c.Provider.Exec(ctx, m.Name, provider.Exec{Stdout: &out, Stderr: &said, Args: []string{
+			"sh", "-c", `ls "$0"* >/dev/null 2>&1 || exit 0; grep -hE '"operation":"(update|create|delete)"' "$0"* || test $? = 1`, unit.AuditLogs[0]}})
+		if err != nil {
+			return nil, fmt.Errorf("read Vault's audit log on %s: %w: %s", m.Name, err, bytes.TrimSpace(said.Bytes()))
+		}
+		return out.Bytes(), nil
+	}
+	there, err := c.onDisk(ctx, m, unit.AuditLogs[0])
+	if err != nil || !there {
+		return nil, err
+	}
+	b, err := c.Provider.Read(ctx, m.Name, unit.AuditLogs[0])
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// auditLine is what matters here of a line of Vault's audit log.
+type auditLine struct {
+	Time    time.Time
+	Type    string
+	Error   string
+	Request struct {
+		Operation, Path string
+		Data            struct {
+			Serial any `json:"serial_number"`
+		}
+	}
+}
+
+// changes reads an audit log.
+func changes(log []byte, cluster string, since time.Time) []Change {
+	var lines []auditLine
+	for text := range bytes.Lines(log) {
+		var l auditLine
+		if json.Unmarshal(text, &l) == nil && l.Type == "response" && l.Error == "" && l.Time.After(since) {
+			lines = append(lines, l)
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b auditLine) int { return a.Time.Compare(b.Time) })
+	out := []Change{}
+	for _, l := range lines {
+		if f := l.change(cluster); f.What != "" {
+			f.Time = l.Time
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// change says what a request withdrew or changed that only Vault knew; nothing if the cluster's file knows it too.
+func (l auditLine) change(cluster string) Change {
+	p, op := l.Request.Path, l.Request.Operation
+	last := path.Base(p)
+	users, robots := "auth/"+vault.UsersPath(cluster)+"/users/", "auth/"+vault.RobotsPath(cluster)+"/role/"
+	person, isPerson := strings.CutSuffix(strings.TrimPrefix(p, "identity/entity/name/"), "@"+cluster)
+	switch {
+	case op == "read" || op == "list" || last == vault.Canary:
+		return Change{}
+	case strings.HasPrefix(p, cluster+"/pki/") && last == "revoke":
+		ca := path.Base(path.Dir(p))
+		serial, _ := l.Request.Data.Serial.(string)
+		return Change{What: "certificate " + serial + " of CA " + ca + " was revoked", ToDo: "revoke it again", ca: unit.CA(ca), serial: serial}
+	case strings.HasPrefix(p, users) && op == "delete":
+		return Change{What: "user " + last + " was removed", ToDo: "remove them again"}
+	case strings.HasPrefix(p, users):
+		return Change{What: "user " + last + " got another password", ToDo: "the old one is good again"}
+	case isPerson && strings.HasPrefix(p, "identity/entity/name/"):
+		return Change{What: "user " + person + " was made or changed", ToDo: "check them"}
+	case strings.HasPrefix(p, robots) && last == "destroy":
+		return Change{What: "a secret of robot " + path.Base(path.Dir(path.Dir(p))) + " was withdrawn", ToDo: "make another, which withdraws it again"}
+	case strings.HasPrefix(p, robots) && last == "secret-id":
+		return Change{What: "robot " + path.Base(path.Dir(p)) + " got a secret, which is no good any more", ToDo: "make another"}
+	case strings.HasPrefix(p, "auth/"+vault.AuthPath(cluster)+"/role/") && op == "delete":
+		return Change{What: "the login of machine " + last + " was removed"}
+	case p == vault.TransitPath(cluster)+"/keys/"+vault.TransitKey+"/rotate":
+		return Change{What: "the key that encrypts Secrets in etcd was replaced", ToDo: "with this Vault only an etcd of before can be read"}
+	}
+	return Change{}
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/claim"
+	"ashlar.dev/ashlar/internal/phase"
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+const (
+	// revokedAtOnce is how many certificates are revoked while requests are measured, requestsMeasured how many requests.
+	revokedAtOnce    = 100
+	requestsMeasured = 1000
+)
+
+// revocation measures what the look at what was revoked costs everybody else: the median of a request while nothing is revoked,
+// and while much is, in turns.
+func revocation(file string, sample func(string, float64)) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	spec, err := v1alpha1.Decode(b, file)
+	if err != nil {
+		return err
+	}
+	c, err := phase.Open(spec, phase.Options{})
+	if err != nil {
+		return err
+	}
+	defer c.Close(ctx)
+	t, err := phase.Target(ctx, c)
+	if err != nil {
+		return err
+	}
+	taken, stolen, err := throwaways(ctx, t)
+	if err != nil {
+		return err
+	}
+	var without, with []float64
+	for range 3 {
+		if err := requests(ctx, t.Admin, &without); err != nil {
+			return err
+		}
+		if err := t.Revoke(ctx, taken); err != nil {
+			return err
+		}
+		if err := await(ctx, stolen, http.StatusForbidden); err != nil {
+			return err
+		}
+		if err := requests(ctx, t.Admin, &with); err != nil {
+			return err
+		}
+		if err := t.Forget(ctx, taken); err != nil {
+			return err
+		}
+		if err := await(ctx, stolen, http.StatusOK); err != nil {
+			return err
+		}
+	}
+	slices.Sort(without)
+	slices.Sort(with)
+	sample("request/none", without[len(without)/2])
+	sample("request/revoked", with[len(with)/2])
+	sample("request/difference", with[len(with)/2]-without[len(without)/2])
+	return nil
+}
+
+// throwaways has Vault sign certificates to revoke, and returns them and the access of one of them.
+func throwaways(ctx context.Context, t *claim.Target) ([]claim.Taken, *rest.Config, error) {
+	stolen := rest.CopyConfig(t.Admin)
+	var taken []claim.Taken
+	for range revokedAtOnce {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, nil, err
+		}
+		csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+		if err != nil {
+			return nil, nil, err
+		}
+		private, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			return nil, nil, err
+		}
+		cert, err := t.Vault.Sign(ctx, unit.ProfilesOf(unit.RoleOperator)[0], string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr})))
+		if err != nil {
+			return nil, nil, err
+		}
+		taken = append(taken, claim.Taken{CA: unit.CAKubernetes, Certificate: cert.Chain})
+		stolen.CertData, stolen.KeyData = []byte(cert.Chain), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
+	}
+	return taken, stolen, nil
+}
+
+// requests measures a small request, one after another on one connection, in milliseconds.
+func requests(ctx context.Context, config *rest.Config, into *[]float64) error {
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	for i := range requestsMeasured {
+		began := time.Now()
+		status, err := get(ctx, client, config.Host)
+		if err != nil || status != http.StatusOK {
+			return fmt.Errorf("a request to measure: %d, %w", status, err)
+		}
+		if i > 0 { // the first one connects
+			*into = append(*into, float64(time.Since(began).Microseconds())/1000)
+		}
+	}
+	return nil
+}
+
+func get(ctx context.Context, client *http.Client, host string) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, host+"/api/v1/namespaces/default", nil)
+	if err != nil {
+		return 0, err
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	_, err = io.Copy(io.Discard, res.Body)
+	return res.StatusCode, err
+}
+
+// await waits until somebody's requests are answered like this.
+func await(ctx context.Context, config *rest.Config, want int) error {
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	for {
+		status, err := get(ctx, client, config.Host)
+		if err == nil && status == want {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the answer is %d, not %d: %w", status, want, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
