@@ -44,6 +44,9 @@ func Account(events []Event, k Known) []Event {
 }
 
 func (k Known) unaccounted(e Event) string {
+	if e.Wrapped {
+		return "its answer was wrapped, as no agent does"
+	}
 	if e.Who == k.Operator && !e.Person {
 		return k.operators(e)
 	}

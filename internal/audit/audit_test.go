@@ -166,3 +166,41 @@ func BenchmarkEvents(b *testing.B) {
 		}
 	}
 }
+
+// What was issued wrapped is not in the log, but Vault keeps it: it is found by its moment, and flagged either way.
+func TestReveal(t *testing.T) {
+	hidden, _ := issue(t, 0x0b, "system:node:worker-0")
+	named, _ := issue(t, 0x0c, "system:node:worker-0")
+	sign := Event{Time: noon.Add(31 * time.Second), Kind: Issued, Who: "worker-0", From: "10.90.0.50", CA: unit.CAKubernetes, Profile: "kubelet"}
+	wrapped, plainly := sign, sign
+	wrapped.Wrapped = true
+	plainly.Certificate = named
+	plainly.describe()
+	known := Known{Machines: []unit.Machine{{Name: "worker-0", Role: v1alpha1.RoleWorker, Address: netip.MustParseAddr("10.90.0.50")}},
+		Held: map[string][]string{"worker-0": {plainly.Serial}}, Now: noon.Add(10 * time.Minute)}
+
+	for _, c := range []struct {
+		name  string
+		later time.Duration
+		kept  []string
+		want  string // of the serial
+	}{
+		{"kept", 0, []string{named, hidden}, "0b"},
+		{"of another moment", time.Minute, []string{named, hidden}, ""},
+		{"not kept any more", 0, []string{named}, ""},
+	} {
+		events := []Event{plainly, wrapped}
+		events[1].Time = events[1].Time.Add(c.later)
+		if !Concealed(events)[unit.CAKubernetes] {
+			t.Fatal("nothing is concealed")
+		}
+		Reveal(events, map[unit.CA][]string{unit.CAKubernetes: c.kept}, 30*time.Second)
+		if events[1].Serial != c.want || events[0].Serial != plainly.Serial {
+			t.Errorf("%s: found %q, want %q", c.name, events[1].Serial, c.want)
+		}
+		flagged := Account(events, known)
+		if flagged[0].Flag != "" || flagged[1].Flag == "" {
+			t.Errorf("%s: flags %q and %q", c.name, flagged[0].Flag, flagged[1].Flag)
+		}
+	}
+}
