@@ -105,7 +105,9 @@ func listedRules(ctx context.Context, t *Target, namespaces []string) ([]Evidenc
 					return fmt.Errorf("list what %s may do in %s: %w", s.name, ns, err)
 				}
 				if r.Status.EvaluationError == webhookLists {
-					r.Status.Incomplete = false // it refuses what was revoked, or is asked about ServiceAccounts alone
+					// One denies what was revoked, and under ABAC another is asked about ServiceAccounts. Whatever a webhook allows,
+					// decidedRules finds.
+					r.Status.Incomplete = false
 				}
 				if beyond := beyondDiscovery(r.Status); len(beyond) > 0 {
 					e.Got, e.Answer = Allowed, fmt.Sprintf("in %s: %s", ns, strings.Join(beyond, "; "))

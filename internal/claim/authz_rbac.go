@@ -350,6 +350,9 @@ func apiAudit(ctx context.Context, p provider.Provider, machine string, about []
 			bad = cmp.Or(bad, err)
 			continue
 		}
+		if strings.HasPrefix(o.Reason, unit.RevokedReason) {
+			continue // not for what it asked
+		}
 		each(o)
 	}
 	_ = out.Close() // grep, if it still writes, need not

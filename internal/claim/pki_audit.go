@@ -148,7 +148,7 @@ func (t *Target) signAndRevoke(ctx context.Context, machine *vault.Client, name 
 	if err != nil {
 		return cert, err
 	}
-	return cert, t.Vault.Revoke(ctx, unit.CAKubernetes, cert.Serial)
+	return cert, t.Vault.RevokeCertificate(ctx, unit.CAKubernetes, cert.Chain)
 }
 
 // leaks looks for secrets in a log.

@@ -89,8 +89,10 @@ func revocationTable(w io.Writer, report phase.RevocationReport) error {
 		}
 		rows = append(rows, []string{h.Machine, ui.Mark(w, h.Problem == "", said)})
 	}
-	if err := ui.Rows(w, []string{"MACHINE", "ANSWER"}, rows); err != nil {
-		return err
+	if len(rows) > 0 {
+		if err := ui.Rows(w, []string{"MACHINE", "ANSWER"}, rows); err != nil {
+			return err
+		}
 	}
 	for _, n := range report.Notes {
 		fmt.Fprintf(w, "%s %s\n", ui.Mark(w, false, "note"), n)

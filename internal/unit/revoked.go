@@ -83,6 +83,9 @@ func (r Revoked) For(role v1alpha1.Role, machine string) []Revocation {
 // CredentialPrefix is what API servers put before the digest of a certificate, when they say by what somebody was known.
 const CredentialPrefix = "X509SHA256="
 
+// RevokedReason begins what somebody is told whose credential was revoked, and what the audit log has of it.
+const RevokedReason = "this credential was revoked"
+
 // RevokedFile is Desired.Revoked, for the webhook.
 const RevokedFile = "/etc/kubernetes/revoked.json"
 

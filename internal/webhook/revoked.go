@@ -17,7 +17,7 @@ func deny(q authorizationv1.SubjectAccessReviewSpec, revoked []unit.Revocation, 
 	for _, r := range revoked {
 		known := r.SHA256 != "" && slices.Contains(q.Extra[extraCredential], unit.CredentialPrefix+r.SHA256)
 		if (known || r.User != "" && r.User == q.User) && now.Before(r.Until) {
-			return authorizationv1.SubjectAccessReviewStatus{Denied: true, Reason: "this credential was revoked at " + r.At.UTC().Format(time.RFC3339)}
+			return authorizationv1.SubjectAccessReviewStatus{Denied: true, Reason: unit.RevokedReason + " at " + r.At.UTC().Format(time.RFC3339)}
 		}
 	}
 	return authorizationv1.SubjectAccessReviewStatus{}
