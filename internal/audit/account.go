@@ -34,7 +34,9 @@ func Account(events []Event, k Known) []Event {
 	}
 	out := slices.Clone(events)
 	for i, e := range out {
-		if e.Alive(k.Now) && !revoked[string(e.CA)+" "+PlainSerial(e.Serial)] {
+		if e.Hidden() {
+			out[i].Flag = "its answer was wrapped, as no agent does, and Vault no longer has the certificate"
+		} else if e.Alive(k.Now) && !revoked[string(e.CA)+" "+PlainSerial(e.Serial)] {
 			out[i].Flag = k.unaccounted(e)
 		}
 	}

@@ -53,8 +53,11 @@ type Event struct {
 	Names    []string   `json:"names,omitempty"`
 	SHA256   string     `json:"sha256,omitempty"`
 	NotAfter *time.Time `json:"notAfter,omitempty"`
-	// Certificate is it, as PEM.
+	// Certificate is it, as PEM; IsCA says that it is a CA's own.
 	Certificate string `json:"-"`
+	IsCA        bool   `json:"-"`
+	// Wrapped says that the answer was handed over wrapped: then Vault's log does not have the certificate.
+	Wrapped bool `json:"wrapped,omitempty"`
 
 	// Flag says why nobody accounts for it.
 	Flag string `json:"flag,omitempty"`
@@ -103,7 +106,10 @@ type Line struct {
 		RemoteAddress   string `json:"remote_address"`
 		Data            certificateData
 	}
-	Response struct{ Data certificateData }
+	Response struct {
+		Data certificateData
+		Wrap *struct{} `json:"wrap_info"`
+	}
 }
 
 // certificateData is what a PKI engine was told or said; other engines put anything here.
@@ -209,7 +215,7 @@ func (e Event) pki(l Line, rest string) (Event, bool) {
 	e.CA, e.Serial, e.Certificate = unit.CA(ca), l.serial(), l.certificate()
 	switch verb {
 	case "sign", "issue":
-		e.Kind, e.Profile = Issued, name
+		e.Kind, e.Profile, e.Wrapped = Issued, name, l.Response.Wrap != nil
 	case "revoke":
 		e.Kind = Revoked
 	case "root", "intermediate", "issuers", "issuer", "sign-self-issued", "sign-intermediate", "keys", "key", "config":
@@ -217,15 +223,30 @@ func (e Event) pki(l Line, rest string) (Event, bool) {
 	default:
 		return e, false // roles, tidying
 	}
-	if c := parseCertificate(e.Certificate); c != nil {
-		sum := sha256.Sum256(c.Raw)
-		until := c.NotAfter
-		e.Name, e.SHA256, e.NotAfter, e.Names = c.Subject.CommonName, hex.EncodeToString(sum[:]), &until, c.DNSNames
-		for _, ip := range c.IPAddresses {
-			e.Names = append(e.Names, ip.String())
-		}
-	}
+	e.describe()
 	return e, true
+}
+
+// Stored is the issuance of a certificate that Vault keeps and its log has forgotten.
+func Stored(ca unit.CA, who, text string) Event {
+	e := Event{Kind: Issued, CA: ca, Who: who, Certificate: text}
+	e.describe()
+	return e
+}
+
+// describe reads the certificate.
+func (e *Event) describe() {
+	c := parseCertificate(e.Certificate)
+	if c == nil {
+		return
+	}
+	sum := sha256.Sum256(c.Raw)
+	until := c.NotAfter
+	e.Name, e.SHA256, e.NotAfter, e.Names = c.Subject.CommonName, hex.EncodeToString(sum[:]), &until, c.DNSNames
+	e.Serial, e.IsCA = Colons(c), c.IsCA
+	for _, ip := range c.IPAddresses {
+		e.Names = append(e.Names, ip.String())
+	}
 }
 
 func parseCertificate(text string) *x509.Certificate {

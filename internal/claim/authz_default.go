@@ -104,8 +104,8 @@ func listedRules(ctx context.Context, t *Target, namespaces []string) ([]Evidenc
 				if err != nil {
 					return fmt.Errorf("list what %s may do in %s: %w", s.name, ns, err)
 				}
-				if mode != v1alpha1.ModeRBAC && r.Status.EvaluationError == webhookLists {
-					r.Status.Incomplete = false // it is asked about ServiceAccounts alone
+				if r.Status.EvaluationError == webhookLists {
+					r.Status.Incomplete = false // it refuses what was revoked, or is asked about ServiceAccounts alone
 				}
 				if beyond := beyondDiscovery(r.Status); len(beyond) > 0 {
 					e.Got, e.Answer = Allowed, fmt.Sprintf("in %s: %s", ns, strings.Join(beyond, "; "))

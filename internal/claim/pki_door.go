@@ -19,8 +19,8 @@ import (
 	"ashlar.dev/ashlar/internal/unit"
 )
 
-// door is a place where a credential is shown. enter returns nil if it was let in, errRefused or what it was told if not, and any
-// other error if it could not be tried.
+// door is a place where a credential is shown. enter returns what it was told, whether it was let in, and an error if that could
+// not be tried.
 type door struct {
 	name, from string
 	ca         unit.CA

@@ -4,17 +4,19 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
+	cryptorand "crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
 	"time"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/intruder"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/vault"
@@ -92,7 +94,60 @@ func probeInitToken(ctx context.Context, t *Target) ([]Evidence, error) {
 		return nil, err
 	}
 	more, err := t.attackMachineToken(ctx, own, other, machine)
-	return append(append(evidence, e, again), more...), err
+	if err != nil {
+		return nil, err
+	}
+	random, err := t.attackAtRandom(ctx, own, other, machine)
+	return append(append(append(evidence, e, again), more...), random), err
+}
+
+// intrusions is how many random requests are sent.
+const intrusions = 100
+
+// attackAtRandom sends Vault random requests as a machine that was taken over, and that stole another's init token.
+func (t *Target) attackAtRandom(ctx context.Context, own, other provider.Machine, machine *vault.Client) (Evidence, error) {
+	e := Evidence{Attempt: fmt.Sprintf("get anything of another by %d random requests", intrusions), From: own.Name, As: own.Name, Want: Refused, Got: Refused,
+		Answer: "nothing but its own"}
+	m, err := t.vaultMachine(ctx)
+	if err != nil {
+		return e, err
+	}
+	stolen, err := t.Vault.IssueInitToken(ctx, other.Name, time.Minute)
+	if err != nil {
+		return e, err
+	}
+	csr, err := pkiRequest()
+	if err != nil {
+		return e, err
+	}
+	type issued struct {
+		ca          unit.CA
+		certificate string
+	}
+	var all []issued
+	transport := t.vaultTransport(m, own.Name)
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	i := intruder.Intruder{
+		Cluster: t.Desired.Cluster, LeafTTL: t.Desired.LeafTTL, CAs: t.Desired.CAs, CSR: csr, Send: intruder.Over(client, vaultAddress(m)),
+		Tokens: []string{machine.Token(), stolen}, Secrets: []string{machine.Token()},
+		Issued: func(ca unit.CA, certificate string) { all = append(all, issued{ca, certificate}) },
+	}
+	for _, m := range t.Desired.Machines {
+		if m.Name == own.Name {
+			i.Own = m
+		} else {
+			i.Others = append(i.Others, m)
+		}
+	}
+	prize, err := i.Run(ctx, rand.IntN, intrusions)
+	if prize != "" {
+		e.Got, e.Answer = Allowed, prize
+	}
+	for _, c := range all { // nobody accounts for them
+		err = errors.Join(err, t.Vault.RevokeCertificate(ctx, c.ca, c.certificate))
+	}
+	return e, err
 }
 
 // attackInitToken steals one, lets one expire.
@@ -221,10 +276,10 @@ func (t *Target) attackRaw(ctx context.Context, own provider.Machine, token, csr
 
 // pkiRequest is a CSR for a key that is thrown away.
 func pkiRequest() (string, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
 	if err != nil {
 		return "", err
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	der, err := x509.CreateCertificateRequest(cryptorand.Reader, &x509.CertificateRequest{}, key)
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})), err
 }

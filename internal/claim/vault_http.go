@@ -49,15 +49,8 @@ func (t *Target) vaultAnswer(ctx context.Context, vantage, token, method, path s
 			return 0, err
 		}
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(t.Desired.CAs[unit.CAVault]))
-	transport := &http.Transport{
-		DisableKeepAlives: true,
-		TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: m.Name},
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return t.Provider.Dial(ctx, vantage, network, vaultAddress(m))
-		},
-	}
+	transport := t.vaultTransport(m, vantage)
+	transport.DisableKeepAlives = true
 	req, err := http.NewRequestWithContext(ctx, method, "https://"+vaultAddress(m)+"/v1/"+path, bytes.NewReader(payload))
 	if err != nil {
 		return 0, err
@@ -72,6 +65,18 @@ func (t *Target) vaultAnswer(ctx context.Context, vantage, token, method, path s
 	defer res.Body.Close()
 	_, err = io.Copy(io.Discard, io.LimitReader(res.Body, 16<<20)) // may hold secrets: never kept
 	return res.StatusCode, err
+}
+
+// vaultTransport connects to a Vault from a vantage.
+func (t *Target) vaultTransport(m provider.Machine, vantage string) *http.Transport {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(t.Desired.CAs[unit.CAVault]))
+	return &http.Transport{
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: m.Name},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return t.Provider.Dial(ctx, vantage, network, vaultAddress(m))
+		},
+	}
 }
 
 func vaultAddress(m provider.Machine) string {

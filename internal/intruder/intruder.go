@@ -1,12 +1,15 @@
 package intruder
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +36,40 @@ type Intruder struct {
 	Send Send
 	// Tokens and Secrets are what it holds from the beginning: its own token first, and whatever it found or stole.
 	Tokens, Secrets []string
+	// Issued is told of every certificate of its own that it was given, which nobody will use.
+	Issued func(ca unit.CA, certificate string)
+}
+
+// Over sends requests by an HTTP client to the Vault at host:port.
+func Over(client *http.Client, address string) Send {
+	return func(ctx context.Context, method, path, token string, wrap bool, body map[string]any) (int, []byte, error) {
+		var payload io.Reader
+		if body != nil {
+			b, err := json.Marshal(body)
+			if err != nil {
+				return 0, nil, err
+			}
+			payload = bytes.NewReader(b)
+		}
+		req, err := http.NewRequestWithContext(ctx, method, "https://"+address, payload)
+		if err != nil {
+			return 0, nil, err
+		}
+		path, query, _ := strings.Cut(path, "?")
+		req.URL = &url.URL{Scheme: "https", Host: address, Opaque: "//" + address + "/v1/" + path, RawQuery: query} // not tidied
+		req.Header.Set("X-Vault-Request", "true")
+		req.Header.Set("X-Vault-Token", token)
+		if wrap {
+			req.Header.Set("X-Vault-Wrap-TTL", "300s")
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			return 0, nil, err
+		}
+		defer res.Body.Close()
+		answer, err := io.ReadAll(res.Body)
+		return res.StatusCode, answer, err
+	}
 }
 
 // Run sends n random requests, and returns what it got that is not its own; empty: nothing.
@@ -118,11 +155,9 @@ func (i *Intruder) judge(answer []byte) string {
 
 // judgeCertificate: a CA's own certificate is public; any other must be just one of the machine's own profiles.
 func (i *Intruder) judgeCertificate(der []byte) string {
-	for _, ca := range i.CAs {
-		for block, rest := pem.Decode([]byte(ca)); block != nil; block, rest = pem.Decode(rest) {
-			if slices.Equal(block.Bytes, der) {
-				return ""
-			}
+	for ca := range i.CAs {
+		if slices.ContainsFunc(i.authorities(ca), func(a *x509.Certificate) bool { return slices.Equal(a.Raw, der) }) {
+			return ""
 		}
 	}
 	cert, err := x509.ParseCertificate(der)
@@ -131,11 +166,25 @@ func (i *Intruder) judgeCertificate(der []byte) string {
 	}
 	for _, p := range unit.ProfilesOf(i.Own.Role) {
 		if i.isOf(cert, p.For(i.Own.Name)) {
+			if i.Issued != nil {
+				i.Issued(p.CA, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+			}
 			return ""
 		}
 	}
 	return fmt.Sprintf("a certificate for %q, groups %q, names %q %v %v, CA %t, of %s", cert.Subject.CommonName, cert.Subject.Organization, cert.DNSNames,
 		cert.IPAddresses, cert.URIs, cert.IsCA, cert.NotAfter.Sub(cert.NotBefore))
+}
+
+// authorities are the certificates of a CA.
+func (i *Intruder) authorities(ca unit.CA) []*x509.Certificate {
+	var out []*x509.Certificate
+	for block, rest := pem.Decode([]byte(i.CAs[ca])); block != nil; block, rest = pem.Decode(rest) {
+		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
+			out = append(out, cert)
+		}
+	}
+	return out
 }
 
 // isOf: Vault takes the profile's names both as the common name and as DNS names, in any case. Of those that are not the
@@ -149,7 +198,8 @@ func (i *Intruder) isOf(cert *x509.Certificate, p unit.Profile) bool {
 		usages++
 	}
 	names := append(slices.Clone(p.DNSNames), p.CommonName)
-	return subset([]string{cert.Subject.CommonName}, names, strings.EqualFold) && subset(cert.Subject.Organization, p.Organizations, equal) && subset(cert.DNSNames, names, strings.EqualFold) &&
+	signed := slices.ContainsFunc(i.authorities(p.CA), func(a *x509.Certificate) bool { return cert.CheckSignatureFrom(a) == nil })
+	return signed && subset([]string{cert.Subject.CommonName}, names, strings.EqualFold) && subset(cert.Subject.Organization, p.Organizations, equal) && subset(cert.DNSNames, names, strings.EqualFold) &&
 		len(cert.Subject.OrganizationalUnit)+len(cert.EmailAddresses)+len(cert.URIs) == 0 && (p.APIAddress || len(cert.IPAddresses) == 0) &&
 		!cert.IsCA && cert.KeyUsage == x509.KeyUsageDigitalSignature && len(cert.ExtKeyUsage) == usages && len(cert.UnknownExtKeyUsage) == 0 &&
 		slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageServerAuth) == p.Server && slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageClientAuth) == p.Client &&

@@ -1,24 +1,19 @@
 package intruder
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"io"
 	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -137,7 +132,6 @@ func (b broken) intruder(t *testing.T, name string) *Intruder {
 	return i
 }
 
-// sender does not tidy paths, as a client library does.
 func (b broken) sender(t *testing.T, source netip.Addr) Send {
 	t.Helper()
 	roots := x509.NewCertPool()
@@ -149,33 +143,7 @@ func (b broken) sender(t *testing.T, source netip.Addr) Send {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	t.Cleanup(client.CloseIdleConnections)
-	return func(ctx context.Context, method, path, token string, wrap bool, body map[string]any) (int, []byte, error) {
-		var payload []byte
-		if body != nil {
-			var err error
-			if payload, err = json.Marshal(body); err != nil {
-				return 0, nil, err
-			}
-		}
-		req, err := http.NewRequestWithContext(ctx, method, "https://"+b.Address, bytes.NewReader(payload))
-		if err != nil {
-			return 0, nil, err
-		}
-		path, query, _ := strings.Cut(path, "?")
-		req.URL = &url.URL{Scheme: "https", Host: b.Address, Opaque: "//" + b.Address + "/v1/" + path, RawQuery: query}
-		req.Header.Set("X-Vault-Request", "true")
-		req.Header.Set("X-Vault-Token", token)
-		if wrap {
-			req.Header.Set("X-Vault-Wrap-TTL", "300s")
-		}
-		res, err := client.Do(req)
-		if err != nil {
-			return 0, nil, err
-		}
-		defer res.Body.Close()
-		answer, err := io.ReadAll(res.Body)
-		return res.StatusCode, answer, err
-	}
+	return Over(client, b.Address)
 }
 
 func requests() int {

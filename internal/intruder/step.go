@@ -58,6 +58,9 @@ func (i *Intruder) script(choose Choose, n int) []Step {
 			s.Token, s.Loot = 0, "" // a wrapping token opens itself
 		}
 		steps = append(steps, s)
+		if s.Wrap && strings.Contains(s.Path, "/sign/") {
+			steps = append(steps, Step{Method: "PUT", Path: "sys/wrapping/unwrap", Body: map[string]any{}, Which: newest})
+		}
 		if unwrap {
 			login := i.login(choose)
 			login.Which = newest

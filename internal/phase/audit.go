@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/audit"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/vault"
@@ -27,6 +28,9 @@ func (c *Cluster) Audit(ctx context.Context) ([]audit.Event, error) {
 			break
 		}
 	}
+	if err := c.reveal(ctx, events); err != nil {
+		return nil, err
+	}
 	held := map[string][]string{}
 	all, err := c.enrolment(ctx)
 	if err != nil {
@@ -37,4 +41,24 @@ func (c *Cluster) Audit(ctx context.Context) ([]audit.Event, error) {
 	}
 	return audit.Account(events, audit.Known{Machines: d.Machines, Held: held, Operator: vault.Operator,
 		OperatorAddress: operatorAddress(d.MachineCIDR).String(), Now: time.Now()}), nil
+}
+
+// reveal finds what was issued and is not in the log: Vault keeps every certificate until it has expired.
+func (c *Cluster) reveal(ctx context.Context, events []audit.Event) error {
+	concealed := audit.Concealed(events)
+	if len(concealed) == 0 {
+		return nil
+	}
+	v, err := c.operatorVault(ctx)
+	if err != nil {
+		return err
+	}
+	kept := map[unit.CA][]string{}
+	for ca := range concealed {
+		if kept[ca], err = v.Kept(ctx, ca); err != nil {
+			return err
+		}
+	}
+	audit.Reveal(events, kept, agent.Backdating)
+	return nil
 }

@@ -71,6 +71,11 @@ func Restore(ctx context.Context, c *Cluster, a *backup.Archive, o RestoreOption
 	keys, err := c.mayRestore(ctx, a, &o)
 	if err == nil && o.Vault {
 		report.Since, report.Logged, err = c.changesSince(ctx, a.Manifest.Time)
+		if err != nil && ctx.Err() == nil {
+			// A log that cannot be read is one that is lost: that must not keep anything from coming back.
+			progress.Detail("%v", err)
+			report.Since, report.Logged, err = []Change{}, false, nil
+		}
 	}
 	progress.End(err)
 	if err != nil {

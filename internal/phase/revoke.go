@@ -12,9 +12,11 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/audit"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/vault"
 )
 
 // Revocation is what somebody wants taken back: one of the first three.
@@ -43,15 +45,15 @@ func (c *Cluster) Revoke(ctx context.Context, what Revocation) (RevocationReport
 	}
 	switch {
 	case what.Machine != "":
-		return c.RevokeMachine(ctx, what)
+		return c.revokeDeclared(ctx, what)
 	case what.User != "":
 		return c.revokeUser(ctx, what)
 	}
 	return c.revokeSerial(ctx, what)
 }
 
-// RevokeMachine shuts a declared machine out.
-func (c *Cluster) RevokeMachine(ctx context.Context, what Revocation) (RevocationReport, error) {
+// revokeDeclared shuts a declared machine out.
+func (c *Cluster) revokeDeclared(ctx context.Context, what Revocation) (RevocationReport, error) {
 	machines, err := c.Machines(ctx)
 	if err != nil {
 		return RevocationReport{}, err
@@ -111,16 +113,20 @@ func (c *Cluster) revokeMachine(ctx context.Context, what Revocation, m provider
 		sever = netip.PrefixFrom(m.Address, m.Address.BitLen())
 	}
 	issued := audit.Filter{Machine: what.Machine}.Select(events)
-	out.Certificates = revocations(issued, what, sever, began)
-	if err := c.revokeInVault(ctx, issued, out.Certificates); err != nil {
+	more, err := c.reported(ctx, v, what.Machine, issued)
+	if err != nil {
 		return out, err
 	}
+	issued = append(issued, more...)
+	out.Certificates = revocations(issued, what, sever, began)
+	// No plane asks Vault: if it cannot list one, the others must still hear.
+	unlisted := c.revokeInVault(ctx, issued, out.Certificates)
 	if !declared { // `up` goes on, and waits for machines and nodes as ever
 		list, err := c.list(ctx, out, began, func(r *unit.Revoked) { r.Machines = letIn(r.Machines, what.Machine) })
 		if err == nil {
 			_, err = c.write(ctx, list)
 		}
-		return out, err
+		return out, errors.Join(err, unlisted)
 	}
 	out.Notes = notes(m.Role)
 	out, err = c.spread(ctx, out, began, func(r *unit.Revoked) {
@@ -129,7 +135,30 @@ func (c *Cluster) revokeMachine(ctx context.Context, what Revocation, m provider
 	if err == nil && m.Role == v1alpha1.RoleWorker {
 		err = c.dropNode(ctx, what.Machine)
 	}
-	return out, err
+	return out, errors.Join(err, unlisted)
+}
+
+// reported are the certificates that a machine says it uses, and the log does not have any more.
+func (c *Cluster) reported(ctx context.Context, v *vault.Client, machine string, logged []audit.Event) ([]audit.Event, error) {
+	var status agent.Status
+	if _, err := v.ReadDocument(ctx, machine, vault.Status, &status); err != nil {
+		return nil, err
+	}
+	var out []audit.Event
+	for _, s := range status.Certificates {
+		if slices.ContainsFunc(logged, func(e audit.Event) bool { return e.CA == s.CA && audit.SameSerial(e.Serial, s.Serial) }) {
+			continue
+		}
+		text, err := v.StoredCertificate(ctx, s.CA, s.Serial)
+		if errors.Is(err, vault.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, audit.Stored(s.CA, machine, text))
+	}
+	return out, nil
 }
 
 // dropNode takes a node out of Kubernetes.
@@ -196,36 +225,4 @@ func (c *Cluster) list(ctx context.Context, out RevocationReport, now time.Time,
 		r.Credentials = addRevocations(r.Credentials, out.Certificates)
 		more(r)
 	})
-}
-
-// revokeSerial takes one certificate back.
-func (c *Cluster) revokeSerial(ctx context.Context, what Revocation) (RevocationReport, error) {
-	began, out := time.Now(), RevocationReport{Of: what.Serial}
-	events, err := c.Audit(ctx)
-	if err != nil {
-		return out, err
-	}
-	var found []audit.Event
-	for _, e := range (audit.Filter{Serial: what.Serial}).Select(events) {
-		if e.Kind == audit.Issued && e.Refused == "" {
-			found = append(found, e)
-		}
-	}
-	switch {
-	case len(found) == 0:
-		return out, InputError{fmt.Errorf("vault's log knows of no certificate with the serial %s: `ashlar pki audit` lists what was issued", what.Serial)}
-	case len(found) > 1:
-		return out, InputError{fmt.Errorf("%d certificates have serials that begin with %s: give it in full", len(found), what.Serial)}
-	case !found[0].Alive(began):
-		return out, InputError{fmt.Errorf("the certificate %s of %s has expired already", found[0].Serial, found[0].Who)}
-	}
-	sever := netip.Prefix{}
-	if from, err := netip.ParseAddr(found[0].From); err == nil {
-		sever = netip.PrefixFrom(from, from.BitLen())
-	}
-	out.Certificates = revocations(found, what, sever, began)
-	if err := c.revokeInVault(ctx, found, out.Certificates); err != nil {
-		return out, err
-	}
-	return c.spread(ctx, out, began, func(*unit.Revoked) {})
 }

@@ -70,9 +70,14 @@ func revokeAgain(ctx context.Context, root *vault.Client, found []Change, known 
 	}
 }
 
+// auditTimeout is how long reading a machine's audit log may take.
+const auditTimeout = time.Minute
+
 // auditLog reads the first of a machine's audit logs, of which each has everything; nothing if it has none.
 func (c *Cluster) auditLog(ctx context.Context, m provider.Machine) ([]byte, error) {
 	if m.State == provider.Running {
+		ctx, cancel := context.WithTimeout(ctx, auditTimeout)
+		defer cancel()
 		var out, said bytes.Buffer
 		// Nearly all of a log is agents asking for news.
 		err := c.Provider.Exec(ctx, m.Name, provider.Exec{Stdout: &out, Stderr: &said, Args: []string{

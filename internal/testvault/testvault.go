@@ -35,7 +35,7 @@ type Server struct {
 	keys    vault.Keys
 }
 
-// config is a vault machine's, but that anybody may read the metrics.
+// config is a vault machine's.
 const config = `ui            = false
 disable_mlock = true
 log_level     = "error"
@@ -47,13 +47,6 @@ listener "tcp" {
   tls_cert_file   = "%[3]s/tls.crt"
   tls_key_file    = "%[3]s/tls.key"
   tls_min_version = "tls13"
-  telemetry {
-    unauthenticated_metrics_access = true
-  }
-}
-telemetry {
-  prometheus_retention_time = "1h"
-  disable_hostname          = true
 }
 storage "raft" {
   path                   = "%[3]s/data"

@@ -27,7 +27,7 @@ type document struct {
 func (c *Client) ReadDocument(ctx context.Context, machine, name string, out any) (version int, err error) {
 	var d document
 	version, err = c.readKV(ctx, DocumentPath(c.cluster, machine, name), &d)
-	if err == nil && version > 0 {
+	if err == nil && d.Document != "" { // an older ashlar wrote it otherwise: that counts as empty, and is written anew
 		err = json.Unmarshal([]byte(d.Document), out)
 	}
 	if err != nil {

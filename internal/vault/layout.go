@@ -163,7 +163,13 @@ func settings(in Input) []Object {
 	}
 	for _, ca := range unit.CAs {
 		// ACME would issue to anybody, without a token.
-		out = append(out, Object{KindSetting, PKIPath(in.Cluster, ca) + "/config/acme", Fields{"enabled": false}})
+		out = append(out,
+			Object{KindSetting, PKIPath(in.Cluster, ca) + "/config/acme", Fields{"enabled": false}},
+			// Certificates are kept, to be listed and revoked; those that have expired would only make Vault grow.
+			Object{KindSetting, PKIPath(in.Cluster, ca) + "/config/auto-tidy", Fields{
+				"enabled": true, "interval_duration": seconds(in.LeafTTL / 2), "safety_buffer": seconds(in.LeafTTL / 2),
+				"tidy_cert_store": true, "tidy_revoked_certs": true,
+			}})
 	}
 	return out
 }

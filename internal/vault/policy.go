@@ -131,6 +131,7 @@ func operatorRules(in Input) []rule {
 		allow(c+"/pki/+/roles", "list"),
 		allow(c+"/pki/+/roles/+", "read"),
 		allow(c+"/pki/+/config/acme", "read"),
+		allow(c+"/pki/+/config/auto-tidy", "read"),
 		allow(c+"/pki/+/certs", "list"),
 		allow(auth+"/role", "list"),
 		allow(auth+"/role/+", "read"),

@@ -2,8 +2,10 @@ package vault
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"ashlar.dev/ashlar/internal/unit"
 )
@@ -38,6 +40,37 @@ func (c *Client) RevokeCertificate(ctx context.Context, ca unit.CA, certificate 
 		return fmt.Errorf("revoke a certificate of CA %s: %w", ca, err)
 	}
 	return nil
+}
+
+// StoredCertificate returns a certificate (PEM) that Vault keeps, by its serial number; ErrNotFound if it keeps none. No token is
+// needed.
+func (c *Client) StoredCertificate(ctx context.Context, ca unit.CA, serial string) (string, error) {
+	var out struct{ Certificate string }
+	err := c.get(ctx, PKIPath(c.cluster, ca)+"/cert/"+hyphens(serial), &out)
+	if err == nil && out.Certificate == "" {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return "", fmt.Errorf("read certificate %s of CA %s: %w", serial, ca, err)
+	}
+	return out.Certificate, nil
+}
+
+// hyphens writes a serial number as Vault has it in paths, whatever is between its bytes; one that is none finds nothing.
+func hyphens(serial string) string {
+	digits := strings.NewReplacer(":", "", "-", "").Replace(serial)
+	if len(digits)%2 == 1 {
+		digits = "0" + digits // as numbers are written
+	}
+	b, err := hex.DecodeString(digits)
+	if err != nil || len(b) == 0 {
+		return "none"
+	}
+	var parts []string
+	for _, x := range b {
+		parts = append(parts, fmt.Sprintf("%02x", x))
+	}
+	return strings.Join(parts, "-")
 }
 
 // ShutOutMachine makes Vault refuse a machine, by whatever token, and returns how many tokens of it there were. One that

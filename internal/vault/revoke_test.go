@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +67,18 @@ func TestRevoke(t *testing.T) {
 	}
 	if n, err := c.operator.ShutOutMachine(c.ctx, "worker-9"); n != 0 || err != nil {
 		t.Errorf("a machine that Vault does not know: %d, %v", n, err)
+	}
+
+	// Also once the log is gone, by its serial number in any spelling.
+	for _, spelt := range []string{cert.Serial, strings.ToUpper(strings.ReplaceAll(cert.Serial, ":", ""))} {
+		if text, err := c.operator.StoredCertificate(c.ctx, p.CA, spelt); err != nil || strings.TrimSpace(text) != strings.TrimSpace(cert.Chain) {
+			t.Errorf("the certificate with the serial %s is %q, %v", spelt, text, err)
+		}
+	}
+	for _, none := range []string{"00:11:22", "nonsense", ""} {
+		if _, err := c.operator.StoredCertificate(c.ctx, p.CA, none); !errors.Is(err, ErrNotFound) {
+			t.Errorf("a certificate with the serial %q: %v", none, err)
+		}
 	}
 
 	list := unit.Revoked{Machines: []unit.ShutOut{{Name: "worker-0"}}, Users: []unit.ShutOut{{Name: "ci"}}}

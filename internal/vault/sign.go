@@ -68,6 +68,21 @@ func (c *Client) Revoke(ctx context.Context, ca unit.CA, serial string) error {
 	return nil
 }
 
+// Kept returns the certificates of a CA that Vault still has, as PEM.
+func (c *Client) Kept(ctx context.Context, ca unit.CA) ([]string, error) {
+	serials, err := c.Issued(ctx, ca)
+	if err != nil {
+		return nil, err
+	}
+	return gather(ctx, serials, func(ctx context.Context, serial string) ([]string, error) {
+		text, err := c.StoredCertificate(ctx, ca, serial)
+		if errors.Is(err, ErrNotFound) {
+			return nil, nil // it has expired meanwhile
+		}
+		return []string{text}, err
+	})
+}
+
 // CAs returns the trusted certificate of every CA, as PEM. No token is needed: they are public.
 func (c *Client) CAs(ctx context.Context) (map[unit.CA]string, error) {
 	certs := make([]string, len(unit.CAs))

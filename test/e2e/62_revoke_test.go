@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -318,6 +319,13 @@ func TestRevokeSerial(t *testing.T) {
 	})
 	if out := ashlar(t, "pki", "audit", "--serial", serial); !strings.Contains(out, "issued") || !strings.Contains(out, "revoked") {
 		t.Errorf("the audit says\n%s", out)
+	}
+
+	ca, _ := pem.Decode([]byte(target.Desired.CAs[unit.CAKubernetes]))
+	if root, err := x509.ParseCertificate(ca.Bytes); err != nil {
+		t.Error(err)
+	} else if out, code := try("-f", file, "pki", "revoke", "--serial", fmt.Sprintf("%x", root.SerialNumber.Bytes()), "--reason", "x"); code != 64 {
+		t.Errorf("the CA itself: exit %d\n%s", code, out)
 	}
 
 	name := worker.Name + " kubernetes/kubelet"

@@ -25,7 +25,10 @@ import (
 // is on its disks then is made beforehand: certificates that Vault really issued, and that have expired; tokens that Vault
 // does not know any more.
 func TestLongOff(t *testing.T) {
-	t.Cleanup(func() { kubectl(t, "delete", "configmap", "long-before") })
+	t.Cleanup(func() {
+		ashlar(t, "up")
+		kubectl(t, "delete", "configmap", "long-before")
+	})
 	kubectl(t, "create", "configmap", "long-before", "--from-literal=said=here")
 	target := target(t)
 	var expired map[string][]provider.File
@@ -39,7 +42,8 @@ func TestLongOff(t *testing.T) {
 			}
 		}
 		for _, m := range target.Machines {
-			if m.Role != v1alpha1.RoleControlPlane { // one was heard of just now, and its token is dead all the same
+			// Vault's own still runs. The control plane was heard of just now, and its token is dead all the same.
+			if m.Role != v1alpha1.RoleControlPlane && m.Role != v1alpha1.RoleVault {
 				longSilent(t, target, run, m.Name)
 			}
 		}
@@ -78,11 +82,12 @@ func TestLongOff(t *testing.T) {
 func longSilent(t *testing.T, target *claim.Target, run func(stdin string, args ...string) string, machine string) {
 	t.Helper()
 	var status map[string]any
-	if _, err := target.Vault.ReadDocument(t.Context(), machine, vault.Status, &status); err != nil {
+	version, err := target.Vault.ReadDocument(t.Context(), machine, vault.Status, &status)
+	if err != nil {
 		t.Fatal(err)
 	}
 	status["seen"] = time.Now().Add(-30 * 24 * time.Hour).UTC()
-	run(body(t, map[string]any{"data": status}), "write", vault.DocumentPath(target.Desired.Cluster, machine, vault.Status), "-")
+	run(body(t, map[string]any{"data": status, "options": map[string]any{"cas": version}}), "write", vault.DocumentPath(target.Desired.Cluster, machine, vault.Status), "-")
 }
 
 func off(t *testing.T, target *claim.Target, machine string) {
@@ -107,7 +112,6 @@ func shortLived(t *testing.T, target *claim.Target, run func(stdin string, args 
 				"client_flag": p.Client, "server_flag": p.Server, "ttl": "1s", "max_ttl": "1s"}), "write", mount+"/roles/short", "-")
 			cert := run(body(t, map[string]any{"csr": csr, "common_name": p.CommonName, "exclude_cn_from_sans": true, "alt_names": strings.Join(p.DNSNames, ","), "ttl": "1s"}),
 				"write", "-field=certificate", mount+"/sign/short", "-")
-			run("", "delete", mount+"/roles/short")
 			block, _ := pem.Decode([]byte(cert))
 			if block == nil {
 				t.Fatalf("Vault's answer is no certificate: %s", cert)
@@ -120,6 +124,9 @@ func shortLived(t *testing.T, target *claim.Target, run func(stdin string, args 
 			files[m.Name] = append(files[m.Name], provider.File{Path: p.KeyFile(), Mode: 0o600, Content: []byte(key)},
 				provider.File{Path: p.CertFile(), Mode: 0o644, Content: []byte(cert)})
 		}
+	}
+	for _, ca := range unit.CAs {
+		run("", "delete", vault.PKIPath(target.Desired.Cluster, ca)+"/roles/short")
 	}
 	return files, last
 }

@@ -23,7 +23,7 @@ import (
 )
 
 // rendered are the two files of an API server.
-func rendered(t *testing.T, authentication v1alpha1.Authentication, mode v1alpha1.AuthorizationMode) (authn, authz string) {
+func rendered(t testing.TB, authentication v1alpha1.Authentication, mode v1alpha1.AuthorizationMode, revoked ...unit.Revocation) (authn, authz string) {
 	t.Helper()
 	// The certificate of a CA; upstream wants a real one.
 	const ca = `-----BEGIN CERTIFICATE-----
@@ -31,7 +31,7 @@ MIIBczCCARmgAwIBAgIBATAKBggqhkjOPQQDAjAPMQ0wCwYDVQQDEwR0ZXN0MB4X
 -----END CERTIFICATE-----
 `
 	d := unit.Desired{Cluster: "demo", Self: "control-plane-0", PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/16", ClusterDomain: "cluster.local",
-		Authentication: authentication, Authorization: v1alpha1.Authorization{Mode: mode, ServiceAccounts: v1alpha1.SeedClasses()}, CAs: map[unit.CA]string{}}
+		Authentication: authentication, Authorization: v1alpha1.Authorization{Mode: mode, ServiceAccounts: v1alpha1.SeedClasses()}, CAs: map[unit.CA]string{}, Revoked: revoked}
 	for _, c := range unit.CAs {
 		d.CAs[c] = ca
 	}

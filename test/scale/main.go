@@ -21,9 +21,6 @@ import (
 
 const day = 24 * time.Hour
 
-// metricsEvery is how often Vault tells how large its storage is.
-const metricsEvery = 10 * time.Second
-
 // cost is what one kind of request costs, each at its utmost rate.
 type cost struct {
 	Requests  int     `json:"requests"`
@@ -142,7 +139,11 @@ func tell(format string, began time.Time, args ...any) {
 
 // measure has everybody do something, as fast as it goes.
 func measure(ctx context.Context, s server, f fleet, rounds int, do func(context.Context, *machine, int) error) (cost, error) {
-	before, err := s.settled(ctx)
+	stored, err := s.stored(ctx)
+	if err != nil {
+		return cost{}, err
+	}
+	before, err := s.look()
 	if err != nil {
 		return cost{}, err
 	}
@@ -156,31 +157,20 @@ func measure(ctx context.Context, s server, f fleet, rounds int, do func(context
 		latencies = append(latencies, l...)
 	}
 	took := time.Since(began)
-	used, err := s.look(ctx)
+	after, err := s.look()
 	if err != nil {
 		return cost{}, err
 	}
-	cpu := used.since(before).cpu
-	after, err := s.settled(ctx)
+	used := after.since(before)
+	storedNow, err := s.stored(ctx)
 	if err != nil {
 		return cost{}, err
 	}
 	n := float64(len(latencies))
-	kept := after.since(before)
 	return cost{
 		Requests: len(latencies), PerSecond: n / took.Seconds(), P50: percentile(latencies, 50), P99: percentile(latencies, 99),
-		CPU: cpu.Seconds() * 1000 / n, Storage: kept.storage * mib / n, Audit: kept.audit * mib / n,
+		CPU: used.cpu.Seconds() * 1000 / n, Storage: (storedNow - stored) / n, Audit: used.audit * mib / n,
 	}, nil
-}
-
-// settled looks after Vault has told its metrics once more.
-func (s server) settled(ctx context.Context) (usage, error) {
-	select {
-	case <-ctx.Done():
-		return usage{}, ctx.Err()
-	case <-time.After(metricsEvery + time.Second):
-	}
-	return s.look(ctx)
 }
 
 // percentile is in milliseconds.
@@ -224,7 +214,7 @@ func (h habits) play(ctx context.Context, s server, f fleet, machines int, lengt
 	rateOf := func(name string, do func(context.Context, *machine, int) error) rate {
 		return rate{h[name] * float64(machines) / day.Seconds(), do}
 	}
-	before, err := s.look(ctx)
+	before, err := s.look()
 	if err != nil {
 		return played{}, err
 	}
@@ -241,7 +231,7 @@ func (h habits) play(ctx context.Context, s server, f fleet, machines int, lengt
 		return played{}, err
 	}
 	took := time.Since(began)
-	after, err := s.look(ctx)
+	after, err := s.look()
 	if err != nil {
 		return played{}, err
 	}

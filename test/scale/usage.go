@@ -2,11 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,6 +11,7 @@ import (
 	"time"
 
 	"ashlar.dev/ashlar/internal/testvault"
+	"ashlar.dev/ashlar/internal/vault"
 )
 
 // server is the Vault that is measured.
@@ -22,20 +19,18 @@ type server struct{ *testvault.Server }
 
 // usage is what Vault has used up to now.
 type usage struct {
-	cpu     time.Duration
-	memory  float64 // resident, MiB
-	storage float64 // of raft's state, without the free pages of its file, MiB
-	audit   float64 // both logs, MiB
+	cpu    time.Duration
+	memory float64 // resident, MiB
+	audit  float64 // both logs, MiB
 }
 
 func (u usage) since(earlier usage) usage {
-	return usage{cpu: u.cpu - earlier.cpu, memory: u.memory, storage: u.storage - earlier.storage, audit: u.audit - earlier.audit}
+	return usage{cpu: u.cpu - earlier.cpu, memory: u.memory, audit: u.audit - earlier.audit}
 }
 
 const mib = 1 << 20
 
-// look measures; of the storage, what Vault last told its metrics (every ten seconds).
-func (s server) look(ctx context.Context) (usage, error) {
+func (s server) look() (usage, error) {
 	var u usage
 	proc := fmt.Sprintf("/proc/%d/", s.Process.Pid)
 	stat, err := os.ReadFile(proc + "stat")
@@ -67,41 +62,19 @@ func (s server) look(ctx context.Context) (usage, error) {
 		}
 		u.audit += float64(info.Size()) / mib
 	}
-	info, err := os.Stat(filepath.Join(s.Dir, "data", "vault.db"))
-	if err != nil {
-		return u, err
-	}
-	free, err := s.metric(ctx, `vault_raft_storage_bolt_freelist_free_pages\{[^}]*database="fsm"[^}]*\}`)
-	if err != nil {
-		return u, err
-	}
-	u.storage = (float64(info.Size()) - free*float64(os.Getpagesize())) / mib
 	return u, nil
 }
 
-// metric reads one of Vault's own.
-func (s server) metric(ctx context.Context, pattern string) (float64, error) {
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(s.Cert))
-	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, ServerName: "vault"}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: tlsConfig}, Timeout: 10 * time.Second}
-	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+s.Address+"/v1/sys/metrics?format=prometheus", nil)
-	if err != nil {
-		return 0, err
-	}
-	answer, err := client.Do(req)
-	if err != nil {
-		return 0, fmt.Errorf("read Vault's metrics: %w", err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return 0, err
-	}
-	m := regexp.MustCompile(`(?m)^` + pattern + ` (\S+)$`).FindSubmatch(text)
-	if m == nil {
-		return 0, fmt.Errorf("vault has no metric %s", pattern)
-	}
-	return strconv.ParseFloat(string(m[1]), 64)
+// stored is the size of all that Vault keeps, in bytes: that of a snapshot, which is encrypted and does not shrink.
+func (s server) stored(ctx context.Context) (float64, error) {
+	var size counter
+	err := s.AsRoot(ctx, func(root *vault.Client) error { return root.SaveSnapshot(ctx, &size) })
+	return float64(size), err
+}
+
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
 }

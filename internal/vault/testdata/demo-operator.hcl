@@ -148,6 +148,10 @@ path "demo/pki/+/config/acme" {
   capabilities = ["read"]
 }
 
+path "demo/pki/+/config/auto-tidy" {
+  capabilities = ["read"]
+}
+
 path "demo/pki/+/certs" {
   capabilities = ["list"]
 }
