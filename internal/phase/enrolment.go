@@ -153,6 +153,16 @@ func firstDifference(want, have unit.Desired) string {
 }
 
 func applyEnrolment(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) error {
+	unlock, err := c.noRotation(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return c.instructAll(ctx)
+}
+
+// instructAll tells every machine at once what to be.
+func (c *Cluster) instructAll(ctx context.Context) error {
 	all, err := c.enrolment(ctx)
 	if err != nil {
 		return err

@@ -168,7 +168,7 @@ func (c *Cluster) endRestore(ctx context.Context) error {
 		return err
 	}
 	if c.restoring.strange() {
-		if err := applyEnrolment(ctx, c, nil, nil); err != nil {
+		if err := c.instructAll(ctx); err != nil {
 			return err
 		}
 	} else {

@@ -188,6 +188,22 @@ func (c *Cluster) lockRotation() (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
+// noRotation keeps rotations from beginning while machines are told what else to be, and makes sure that none has.
+func (c *Cluster) noRotation(ctx context.Context) (unlock func(), err error) {
+	if unlock, err = c.lockRotation(); err != nil {
+		return nil, err
+	}
+	j, err := Rotation(ctx, c)
+	if err == nil && j.Open() {
+		err = errors.New("a rotation was begun meanwhile: run `ashlar up` again, which finishes it first")
+	}
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
 // observeRotation is the phase of `up` and `plan`: what was begun is to be finished before machines are told anything else.
 func observeRotation(ctx context.Context, c *Cluster) ([]Drift, error) {
 	j, err := Rotation(ctx, c)

@@ -2,6 +2,7 @@ package phase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"ashlar.dev/ashlar/internal/rotation"
 	"ashlar.dev/ashlar/internal/ui"
 	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/vault"
 )
 
 // turnTimeout is how long the machines of one turn may take until they confirm; often is how often they are asked.
@@ -51,7 +53,11 @@ func (c *Cluster) tellMachines(ctx context.Context, what string, progress *ui.Pr
 		}
 		for _, e := range mine {
 			c.handOver(ctx, e, told)
-			if err := c.instruct(ctx, e); err != nil {
+			err := c.instruct(ctx, e)
+			if errors.Is(err, vault.ErrConflict) && ctx.Err() == nil {
+				return c.tellMachines(ctx, what, progress) // it was told of something revoked just then
+			}
+			if err != nil {
 				return fmt.Errorf("tell %s: %w", e.machine.Name, err)
 			}
 		}
