@@ -104,6 +104,7 @@ func editVault(t *testing.T, target *claim.Target, stdin string, args ...string)
 // runVault is editVault for what may fail.
 func runVault(t *testing.T, target *claim.Target, stdin string, args ...string) error {
 	t.Helper()
+	ctx := context.WithoutCancel(t.Context()) // which is over when a test cleans up
 	c := open(t)
 	keys, err := vault.ReadKeys(filepath.Join(c.Dir, "operator", "unseal-keys.json"))
 	if err != nil {
@@ -116,7 +117,7 @@ func runVault(t *testing.T, target *claim.Target, stdin string, args ...string) 
 			break
 		}
 	}
-	client, err := target.VaultAt(t.Context(), first)
+	client, err := target.VaultAt(ctx, first)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,9 +125,9 @@ func runVault(t *testing.T, target *claim.Target, stdin string, args ...string) 
 	for _, a := range args {
 		command = append(command, strings.ReplaceAll(a, "%", target.Desired.Cluster))
 	}
-	return client.WithRoot(t.Context(), keys, func(root *vault.Client) error {
+	return client.WithRoot(ctx, keys, func(root *vault.Client) error {
 		var out bytes.Buffer
-		err := target.Provider.Exec(t.Context(), first.Name, provider.Exec{
+		err := target.Provider.Exec(ctx, first.Name, provider.Exec{
 			Args: command, Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &out,
 			Env: []string{"HOME=/root", "VAULT_ADDR=https://127.0.0.1:8200", "VAULT_TLS_SERVER_NAME=localhost", "VAULT_SKIP_VERIFY=true", "VAULT_TOKEN=" + root.Token()},
 		})
