@@ -11,14 +11,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/etcdjoin"
 	"ashlar.dev/ashlar/internal/unit"
 )
 
 func etcdMemberCommand() *cobra.Command {
-	return &cobra.Command{
+	var others []string
+	cmd := &cobra.Command{
 		Use:    "etcd-member CLUSTER -- COMMAND",
 		Short:  "Become etcd; one that has lost its data comes back as a new member of its cluster",
 		Hidden: true,
@@ -30,30 +30,29 @@ func etcdMemberCommand() *cobra.Command {
 			}
 			command := args[1:]
 			if _, err := os.Stat(c.DataDir() + "/member/wal"); err != nil {
-				if command, err = joining(cmd.Context(), c, command); err != nil {
+				if command, err = joining(cmd.Context(), c, others, command); err != nil {
 					return err
 				}
 			}
 			return fmt.Errorf("become %s: %w", command[0], syscall.Exec(command[0], command, os.Environ()))
 		},
 	}
+	cmd.Flags().StringSliceVar(&others, "others", nil, "where the other members are")
+	return cmd
 }
 
 // joining asks the other members how this one, which has no data, is to start, and has them take it in again if need be.
-func joining(ctx context.Context, c unit.EtcdCluster, command []string) ([]string, error) {
+func joining(ctx context.Context, c unit.EtcdCluster, others, command []string) ([]string, error) {
 	boot, err := agent.LoadBoot()
 	if err != nil {
 		return nil, err
 	}
 	self := boot.Desired.Self
-	var others, hosts []string
-	for _, m := range boot.Desired.WithRole(v1alpha1.RoleEtcd) {
-		if m.Name != self {
-			others = append(others, fmt.Sprintf("https://%s:%d", m.Name, c.ClientPort))
-			hosts = append(hosts, net.JoinHostPort(m.Name, fmt.Sprint(c.ClientPort)))
-		}
+	var endpoints []string
+	for _, o := range others {
+		endpoints = append(endpoints, "https://"+o)
 	}
-	client, err := membersOf(ctx, c, others)
+	client, err := membersOf(ctx, c, endpoints)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +61,7 @@ func joining(ctx context.Context, c unit.EtcdCluster, command []string) ([]strin
 	var known []etcdjoin.Member
 	if boot.Rejoin {
 		known, err = etcdjoin.Await(ctx, client)
-	} else if listens(ctx, hosts) {
+	} else if listens(ctx, others) {
 		known = etcdjoin.Members(ctx, client)
 	}
 	if err != nil {

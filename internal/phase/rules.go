@@ -32,11 +32,10 @@ func Rules() []provider.Rule {
 	for _, cluster := range unit.EtcdClusters {
 		rules = append(rules,
 			tcp(e, e, uint16(cluster.PeerPort), "raft of etcd "+cluster.Name),
+			tcp(e, e, uint16(cluster.ClientPort), "a member without data asks the others of etcd "+cluster.Name),
 			tcp(c, e, uint16(cluster.ClientPort), "clients of etcd "+cluster.Name))
 		if cluster.CA == unit.CAEtcdOverlay {
-			rules = append(rules,
-				tcp(w, e, uint16(cluster.ClientPort), "calico-node"),
-				tcp(e, e, uint16(cluster.ClientPort), "defines the overlay's users"))
+			rules = append(rules, tcp(w, e, uint16(cluster.ClientPort), "calico-node"))
 		}
 	}
 	return rules

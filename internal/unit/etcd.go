@@ -38,8 +38,11 @@ func etcd(d Desired, c EtcdCluster) Unit {
 	me := d.Me()
 	server, peer := certificate(d, c.CA, "server"), certificate(d, c.CA, "peer")
 	members := d.WithRole(v1alpha1.RoleEtcd)
-	var initial []string
+	var initial, others []string
 	for _, m := range members {
+		if m.Name != me.Name {
+			others = append(others, fmt.Sprintf("%s:%d", m.Name, c.ClientPort))
+		}
 		initial = append(initial, fmt.Sprintf("%s=https://%s:%d", m.Name, m.Name, c.PeerPort))
 	}
 	args := []string{
@@ -76,7 +79,7 @@ func etcd(d Desired, c EtcdCluster) Unit {
 		args = append(args, "--heartbeat-interval=10", "--election-timeout=100")
 	} else {
 		// One that has lost its disk has to ask the others before it starts.
-		args = append([]string{Bin + "/ashlar", "etcd-member", c.Name, "--"}, args...)
+		args = append([]string{Bin + "/ashlar", "etcd-member", c.Name, "--others=" + strings.Join(others, ","), "--"}, args...)
 	}
 	return Unit{
 		Name:         c.UnitName(),
