@@ -87,7 +87,8 @@ func longSilent(t *testing.T, target *claim.Target, run func(stdin string, args 
 		t.Fatal(err)
 	}
 	status["seen"] = time.Now().Add(-30 * 24 * time.Hour).UTC()
-	run(body(t, map[string]any{"data": status, "options": map[string]any{"cas": version}}), "write", vault.DocumentPath(target.Desired.Cluster, machine, vault.Status), "-")
+	document := map[string]any{"document": body(t, status)}
+	run(body(t, map[string]any{"data": document, "options": map[string]any{"cas": version}}), "write", vault.DocumentPath(target.Desired.Cluster, machine, vault.Status), "-")
 }
 
 func off(t *testing.T, target *claim.Target, machine string) {
