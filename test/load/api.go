@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -98,10 +99,19 @@ func (w *writer) write(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	_, err = api.CoreV1().ConfigMaps(metav1.NamespaceDefault).Update(ctx,
-		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: w.name}, Data: map[string]string{"n": strconv.Itoa(n)}}, metav1.UpdateOptions{})
-	return err
+	for {
+		_, err = api.CoreV1().ConfigMaps(metav1.NamespaceDefault).Update(ctx,
+			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: w.name}, Data: map[string]string{"n": strconv.Itoa(n)}}, metav1.UpdateOptions{})
+		if err == nil || !strings.Contains(err.Error(), proposalDropped) {
+			return err
+		}
+		w.load.repeated("writers")
+	}
 }
+
+// proposalDropped is etcd's answer in the moment in which one member hands the lead over to another (raft.ErrProposalDropped):
+// nothing was written. API servers hand it on, where a client of etcd would ask again; so this one does, and it is counted.
+const proposalDropped = "raft proposal dropped"
 
 func (w *writer) check(ctx context.Context, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)

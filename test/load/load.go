@@ -45,7 +45,7 @@ type Load struct {
 type Report struct {
 	// Requests by who made them, and Failed ones.
 	Requests, Failed map[string]int
-	// Repeated is how often a client of etcd had to ask another member, or again.
+	// Repeated is how often a client of etcd had to ask another member, or again; or one of the API, for etcd handed its lead over.
 	Repeated map[string]int
 	// Events that watchers saw, and those that they should have seen and did not.
 	Events, Lost int
