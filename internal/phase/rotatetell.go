@@ -14,11 +14,8 @@ import (
 	"ashlar.dev/ashlar/internal/vault"
 )
 
-// turnTimeout is how long the machines of one turn may take until they confirm; often is how often they are asked.
-const (
-	turnTimeout = 5 * time.Minute
-	often       = 250 * time.Millisecond
-)
+// turnTimeout is how long the machines of one turn may take until they confirm.
+const turnTimeout = 5 * time.Minute
 
 // tellMachines has every machine take over what the present stage of the rotation makes of its desired state, those that
 // stand in for each other one by one, and returns once all have confirmed it.
@@ -48,7 +45,7 @@ func (c *Cluster) tellMachines(ctx context.Context, what string, progress *ui.Pr
 			e.want = e.have
 			return unready(e, now)
 		}
-		if err := c.awaitMachines(ctx, what, progress, standIn); err != nil {
+		if _, err := c.await(ctx, turnTimeout, what+": ", progress, standIn); err != nil {
 			return err
 		}
 		for _, e := range mine {
@@ -67,12 +64,13 @@ func (c *Cluster) tellMachines(ctx context.Context, what string, progress *ui.Pr
 			}
 			return unready(e, now)
 		}
-		if err := c.awaitMachines(ctx, what, progress, confirmed); err != nil {
+		if _, err := c.await(ctx, turnTimeout, what+": ", progress, confirmed); err != nil {
 			return err
 		}
 		told = append(told, turn...)
 	}
-	return c.awaitMachines(ctx, what, progress, unready)
+	_, err = c.await(ctx, turnTimeout, what+": ", progress, unready)
+	return err
 }
 
 // restarts says on which machines something has to restart, for what they are about to be told.
@@ -97,47 +95,4 @@ func restarted(from, to unit.Desired) []string {
 		}
 	}
 	return out
-}
-
-// awaitMachines waits until nothing is lacking on any machine. One that says nothing meanwhile gets another init token.
-func (c *Cluster) awaitMachines(ctx context.Context, what string, progress *ui.Progress, lacking func(enrolled, time.Time) []Drift) error {
-	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
-	defer cancel()
-	began := time.Now()
-	helped := map[string]time.Time{}
-	for {
-		all, err := c.enrolment(ctx)
-		if err != nil && ctx.Err() == nil && time.Since(began) > silence {
-			return err
-		}
-		var waiting []string
-		for _, e := range all {
-			drift := lacking(e, time.Now())
-			if len(drift) == 0 {
-				continue
-			}
-			waiting = append(waiting, drift[0].Object+": "+drift[0].Cause)
-			last := began
-			if t, ok := helped[e.machine.Name]; ok {
-				last = t
-			}
-			if e.status.Seen.Before(last) && time.Since(last) > silence {
-				helped[e.machine.Name] = time.Now()
-				if err := c.introduce(ctx, e, true); err != nil {
-					return err
-				}
-			}
-		}
-		if err == nil && len(waiting) == 0 {
-			return nil
-		}
-		if len(waiting) > 0 {
-			progress.Detail("%s: %s", what, waiting[0])
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("gave up after %s: %s; see `ashlar status` and `ashlar logs`", time.Since(began).Round(time.Second), strings.Join(waiting, "; "))
-		case <-time.After(often):
-		}
-	}
 }

@@ -124,40 +124,15 @@ func (c *Cluster) editedFiles(ctx context.Context, e enrolled) ([]Drift, error) 
 
 // applyUnits has machines repair what was edited, and waits until everything runs.
 func applyUnits(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progress) error {
-	ctx, cancel := context.WithTimeout(ctx, unitsTimeout)
-	defer cancel()
 	if err := c.repairEdited(ctx); err != nil {
 		return err
 	}
-	began := time.Now()
-	silent := silentSince(began)
-	for {
-		all, err := c.enrolment(ctx)
-		if err != nil {
-			return err
-		}
-		var waiting []string
-		for _, e := range all {
-			drift := unready(e, time.Now())
-			if len(drift) == 0 {
-				continue
-			}
-			waiting = append(waiting, drift[0].Object+": "+drift[0].Cause)
-		}
-		if err := silent.help(ctx, c, all); err != nil {
-			return err
-		}
-		if len(waiting) == 0 {
-			progress.Detail("%s", census(all))
-			return nil
-		}
-		progress.Detail("%s", waiting[0])
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("gave up after %s: %s; see `ashlar status` and `ashlar logs`", time.Since(began).Round(time.Second), strings.Join(waiting, "; "))
-		case <-time.After(look):
-		}
+	all, err := c.await(ctx, unitsTimeout, "", progress, unready)
+	if err != nil {
+		return err
 	}
+	progress.Detail("%s", census(all))
+	return nil
 }
 
 // census counts the machines, and those that are not waited for.
