@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -158,10 +159,10 @@ func TestSkippedSteps(t *testing.T) {
 // TestRefusals: what the journal does not let anybody do.
 func TestRefusals(t *testing.T) {
 	empty := Journal{}
-	if _, err := empty.Abort(); err != ErrNone {
+	if _, err := empty.Abort(); !errors.Is(err, ErrNone) {
 		t.Errorf("abort nothing: %v", err)
 	}
-	if _, err := empty.Advance(); err != ErrNone {
+	if _, err := empty.Advance(); !errors.Is(err, ErrNone) {
 		t.Errorf("advance nothing: %v", err)
 	}
 	j, err := empty.Enqueue([]Target{Kubernetes, FrontProxy})
@@ -171,7 +172,7 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := j.Enqueue([]Target{VaultTLS}); err != ErrUnderWay {
+	if _, err := j.Enqueue([]Target{VaultTLS}); !errors.Is(err, ErrUnderWay) {
 		t.Errorf("begin in the middle: %v", err)
 	}
 	if _, err := j.Advance(); err == nil {
@@ -179,7 +180,7 @@ func TestRefusals(t *testing.T) {
 	}
 	for _, s := range []Stage{Drop, Finish} {
 		late := Journal{Current: &Rotation{Stage: s}}
-		if _, err := late.Abort(); err != ErrTooLate {
+		if _, err := late.Abort(); !errors.Is(err, ErrTooLate) {
 			t.Errorf("abort at %s: %v", s, err)
 		}
 	}
