@@ -180,7 +180,7 @@ func TestRefusals(t *testing.T) {
 	}
 	for _, s := range []Stage{Drop, Finish} {
 		late := Journal{Current: &Rotation{Stage: s}}
-		if _, err := late.Abort(); err != ErrTooLate {
+		if _, err := late.Abort(); !errors.Is(err, ErrTooLate) {
 			t.Errorf("abort at %s: %v", s, err)
 		}
 	}
