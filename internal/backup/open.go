@@ -140,7 +140,7 @@ func (a *Archive) walk(visit func(i int, name string, content io.Reader) error) 
 	t := tar.NewReader(plain)
 	for i := 0; ; i++ {
 		h, err := t.Next()
-		if err == io.EOF && i > 0 {
+		if errors.Is(err, io.EOF) && i > 0 {
 			break
 		}
 		if err == nil {
