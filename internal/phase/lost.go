@@ -2,6 +2,7 @@ package phase
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
@@ -39,6 +40,17 @@ func (c *Cluster) lostMembers(ctx context.Context) (map[v1alpha1.Role]int, error
 		}
 	}
 	return out, err
+}
+
+// membership refuses another number of members than there were, and to go on with fewer than know what they held.
+func membership(role v1alpha1.Role, left, lost, declared int) error {
+	switch {
+	case left+lost != declared:
+		return InputError{fmt.Errorf("spec.pools: the cluster has %d %s machines, the file says %d: their number is decided when a cluster is created", left+lost, role, declared)}
+	case lost > 0 && 2*left <= declared:
+		return fmt.Errorf("%d of %d %s machines are gone, with what they held, and no majority is left: `ashlar restore` makes them anew from a backup", lost, declared, role)
+	}
+	return nil
 }
 
 // initialisedFirst waits until all of Vault's machines listen, and puts one to the front that knows the cluster's Vault: any

@@ -51,23 +51,19 @@ func (c *Cluster) fixedCounts(ctx context.Context) []error {
 	}
 	var problems []error
 	for _, role := range []v1alpha1.Role{v1alpha1.RoleVault, v1alpha1.RoleEtcd} {
-		were, are := 0, 0
+		left, declared := 0, 0
 		for _, m := range have {
 			if m.Role == role && m.State != provider.Absent {
-				were++
+				left++
 			}
-		}
-		were += lost[role]
-		if were == are && lost[role] > 0 && 2*(are-lost[role]) <= are {
-			problems = append(problems, fmt.Errorf("%d of %d %s machines are gone, with what they held: no majority is left; `ashlar restore` makes them anew from a backup", lost[role], are, role))
 		}
 		for _, m := range c.Spec.Machines() {
 			if m.Role == role {
-				are++
+				declared++
 			}
 		}
-		if were != are {
-			problems = append(problems, InputError{fmt.Errorf("spec.pools: the cluster has %d %s machines, the file says %d: their number is decided when a cluster is created", were, role, are)})
+		if err := membership(role, left, lost[role], declared); err != nil {
+			problems = append(problems, err)
 		}
 	}
 	return problems
