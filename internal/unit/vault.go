@@ -46,7 +46,7 @@ storage "raft" {
 		Name: string(v1alpha1.RoleVault),
 		Args: []string{Bin + "/vault", "server", "-config=/etc/vault/config.hcl"},
 		// Without a home directory Vault looks for one in vain.
-		Env: []string{"HOME=/var/lib/vault", "VAULT_DISABLE_USER_LOCKOUT=false"},
+		Env: []string{"HOME=/var/lib/vault"},
 		Files: []File{
 			{Path: "/etc/vault/config.hcl", Mode: 0o600, Content: config},
 			{Path: "/var/log/vault/.keep", Mode: 0o600},
