@@ -204,3 +204,14 @@ func TestReveal(t *testing.T) {
 		}
 	}
 }
+
+// An answer that says no may have been asked for wrapped, and carries its reason hashed: nothing was issued.
+func TestRefusedAndWrapped(t *testing.T) {
+	text := `{"type":"response","time":"2026-11-25T12:00:00Z","auth":{"metadata":{"role_name":"worker-0"}},` +
+		`"request":{"operation":"update","path":"demo/pki/kubernetes/sign/kubelet","data":{}},` +
+		`"response":{"data":{"error":"hmac-sha256:00"},"wrap_info":{"ttl":300,"token":""}}}` + "\n"
+	events := Events("demo", []byte(text))
+	if len(events) != 1 || events[0].Refused == "" || events[0].Hidden() {
+		t.Errorf("%+v", events)
+	}
+}

@@ -108,7 +108,9 @@ type Line struct {
 	}
 	Response struct {
 		Data certificateData
-		Wrap *struct{} `json:"wrap_info"`
+		Wrap struct {
+			Token string
+		} `json:"wrap_info"`
 	}
 }
 
@@ -116,6 +118,8 @@ type Line struct {
 type certificateData struct {
 	Serial      any `json:"serial_number"`
 	Certificate any `json:"certificate"`
+	// Error is why it did not, hashed.
+	Error any `json:"error"`
 }
 
 // Parse reads a line.
@@ -185,6 +189,9 @@ func (l Line) who(cluster string) (name string, person bool) {
 
 func (l Line) event(cluster string) (Event, bool) {
 	e := Event{Time: l.Time, From: l.Request.RemoteAddress, Path: l.Request.Path, Refused: strings.TrimSpace(l.Error)}
+	if e.Refused == "" && l.Response.Data.Error != nil {
+		e.Refused = "refused, and the log has the reason as a hash"
+	}
 	e.Who, e.Person = l.who(cluster)
 	path := l.Request.Path
 	if rest, ok := strings.CutPrefix(path, cluster+"/pki/"); ok {
@@ -215,7 +222,7 @@ func (e Event) pki(l Line, rest string) (Event, bool) {
 	e.CA, e.Serial, e.Certificate = unit.CA(ca), l.serial(), l.certificate()
 	switch verb {
 	case "sign", "issue":
-		e.Kind, e.Profile, e.Wrapped = Issued, name, l.Response.Wrap != nil
+		e.Kind, e.Profile, e.Wrapped = Issued, name, l.Response.Wrap.Token != ""
 	case "revoke":
 		e.Kind = Revoked
 	case "root", "intermediate", "issuers", "issuer", "sign-self-issued", "sign-intermediate", "keys", "key", "config":
