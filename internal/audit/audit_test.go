@@ -171,7 +171,8 @@ func BenchmarkEvents(b *testing.B) {
 func TestReveal(t *testing.T) {
 	hidden, _ := issue(t, 0x0b, "system:node:worker-0")
 	named, _ := issue(t, 0x0c, "system:node:worker-0")
-	sign := Event{Time: noon.Add(31 * time.Second), Kind: Issued, Who: "worker-0", From: "10.90.0.50", CA: unit.CAKubernetes, Profile: "kubelet"}
+	another, _ := issue(t, 0x0d, "worker-0")
+	sign := Event{Time: noon.Add(31 * time.Second), Kind: Issued, Who: "worker-0", From: "10.90.0.50", CA: unit.CAKubernetes, Profile: "kubelet", Name: "system:node:worker-0"}
 	wrapped, plainly := sign, sign
 	wrapped.Wrapped = true
 	plainly.Certificate = named
@@ -185,7 +186,7 @@ func TestReveal(t *testing.T) {
 		kept  []string
 		want  string // of the serial
 	}{
-		{"kept", 0, []string{named, hidden}, "0b"},
+		{"kept", 0, []string{named, another, hidden}, "0b"},
 		{"of another moment", time.Minute, []string{named, hidden}, ""},
 		{"not kept any more", 0, []string{named}, ""},
 	} {

@@ -118,6 +118,7 @@ type Line struct {
 type certificateData struct {
 	Serial      any `json:"serial_number"`
 	Certificate any `json:"certificate"`
+	CommonName  any `json:"common_name"`
 	// Error is why it did not, hashed.
 	Error any `json:"error"`
 }
@@ -222,7 +223,7 @@ func (e Event) pki(l Line, rest string) (Event, bool) {
 	e.CA, e.Serial, e.Certificate = unit.CA(ca), l.serial(), l.certificate()
 	switch verb {
 	case "sign", "issue":
-		e.Kind, e.Profile, e.Wrapped = Issued, name, l.Response.Wrap.Token != ""
+		e.Kind, e.Profile, e.Wrapped, e.Name = Issued, name, l.Response.Wrap.Token != "", plain(l.Request.Data.CommonName)
 	case "revoke":
 		e.Kind = Revoked
 	case "root", "intermediate", "issuers", "issuer", "sign-self-issued", "sign-intermediate", "keys", "key", "config":

@@ -22,11 +22,11 @@ func Concealed(events []Event) map[unit.CA]bool {
 	return out
 }
 
-// sameMoment is how far a certificate's own time may be from that of the log, which has it when it was answered.
+// sameMoment is how much later than it was signed a certificate may be in the log, which has it when it was answered.
 const sameMoment = 5 * time.Second
 
-// Reveal gives events that lack it the certificate that Vault keeps: one (PEM) that the log does not name, of the same CA and
-// moment. backdating is how far Vault sets a certificate's beginning back.
+// Reveal gives events that lack it the certificate that Vault keeps: one (PEM) that the log does not name, of the same CA, of
+// the name that was asked for, and of the nearest moment before. backdating is how far Vault sets a certificate's beginning back.
 func Reveal(events []Event, kept map[unit.CA][]string, backdating time.Duration) {
 	named := map[string]bool{}
 	for _, e := range events {
@@ -35,23 +35,24 @@ func Reveal(events []Event, kept map[unit.CA][]string, backdating time.Duration)
 		}
 	}
 	for i := range events {
-		e := &events[i]
-		if !e.Hidden() {
-			continue
-		}
-		for _, text := range kept[e.CA] {
-			c := parseCertificate(text)
-			if c == nil || c.IsCA {
-				continue
-			}
-			key := string(e.CA) + " " + PlainSerial(Colons(c))
-			if away := c.NotBefore.Add(backdating).Sub(e.Time).Abs(); named[key] || away > sameMoment {
-				continue
-			}
-			named[key] = true
-			e.Certificate = text
+		if e := &events[i]; e.Hidden() {
+			e.Certificate = nearest(*e, kept[e.CA], named, backdating)
 			e.describe()
-			break
+			named[string(e.CA)+" "+PlainSerial(e.Serial)] = true
 		}
 	}
+}
+
+func nearest(e Event, kept []string, named map[string]bool, backdating time.Duration) string {
+	found, least := "", sameMoment
+	for _, text := range kept {
+		c := parseCertificate(text)
+		if c == nil || c.IsCA || c.Subject.CommonName != e.Name || named[string(e.CA)+" "+PlainSerial(Colons(c))] {
+			continue
+		}
+		if later := e.Time.Sub(c.NotBefore.Add(backdating)); later >= 0 && later < least {
+			found, least = text, later
+		}
+	}
+	return found
 }
