@@ -36,7 +36,8 @@ type Intruder struct {
 	Send Send
 	// Tokens and Secrets are what it holds from the beginning: its own token first, and whatever it found or stole.
 	Tokens, Secrets []string
-	// Issued is told of every certificate of its own that it was given, which nobody will use.
+	// Issued, if it is set, is told of every certificate of its own that it was given, which nobody will use. Then it asks for none
+	// wrapped: that is flagged at once.
 	Issued func(ca unit.CA, certificate string)
 }
 

@@ -51,7 +51,7 @@ func (i *Intruder) script(choose Choose, n int) []Step {
 	for len(steps) < n {
 		s := oneOf(choose, i.sign, i.sign, i.sign, i.issue, i.document, i.token, i.login, i.login, i.identity, i.wrapping, i.wrapping, i.system)(choose)
 		s.Token = choose(8)
-		s.Wrap = choose(6) == 0
+		s.Wrap = choose(6) == 0 && (i.Issued == nil || !strings.Contains(s.Path, "/sign/"))
 		s.Which = choose(8)
 		unwrap := strings.HasSuffix(s.Path, "/unwrap")
 		if unwrap && choose(4) > 0 {
