@@ -133,9 +133,10 @@ func Parse(line []byte) (Line, bool) {
 func (l Line) Machine() string { return l.Auth.Metadata["role_name"] }
 
 // Serial is the number of the certificate that was issued or revoked, in hexadecimal as big.Int writes it, or empty.
-func (l Line) Serial() string { return PlainSerial(l.serial()) }
+func (l Line) Serial() string { return PlainSerial(l.VaultSerial()) }
 
-func (l Line) serial() string {
+// VaultSerial is the same as Vault writes it: bytes with colons between.
+func (l Line) VaultSerial() string {
 	for _, v := range []any{l.Response.Data.Serial, l.Request.Data.Serial} {
 		if s := plain(v); s != "" {
 			return s
@@ -220,7 +221,7 @@ func (e Event) pki(l Line, rest string) (Event, bool) {
 	}
 	ca, what, _ := strings.Cut(rest, "/")
 	verb, name, _ := strings.Cut(what, "/")
-	e.CA, e.Serial, e.Certificate = unit.CA(ca), l.serial(), l.certificate()
+	e.CA, e.Serial, e.Certificate = unit.CA(ca), l.VaultSerial(), l.certificate()
 	switch verb {
 	case "sign", "issue":
 		e.Kind, e.Profile, e.Wrapped, e.Name = Issued, name, l.Response.Wrap.Token != "", plain(l.Request.Data.CommonName)

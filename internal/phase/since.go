@@ -3,7 +3,6 @@ package phase
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"ashlar.dev/ashlar/internal/audit"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/vault"
@@ -98,32 +98,18 @@ func (c *Cluster) auditLog(ctx context.Context, m provider.Machine) ([]byte, err
 	return b, err
 }
 
-// auditLine is what matters here of a line of Vault's audit log.
-type auditLine struct {
-	Time    time.Time
-	Type    string
-	Error   string
-	Request struct {
-		Operation, Path string
-		Data            struct {
-			Serial any `json:"serial_number"`
-		}
-	}
-}
-
 // changes reads an audit log.
 func changes(log []byte, cluster string, since time.Time) []Change {
-	var lines []auditLine
+	var lines []audit.Line
 	for text := range bytes.Lines(log) {
-		var l auditLine
-		if json.Unmarshal(text, &l) == nil && l.Type == "response" && l.Error == "" && l.Time.After(since) {
+		if l, ok := audit.Parse(text); ok && l.Type == "response" && l.Error == "" && l.Time.After(since) {
 			lines = append(lines, l)
 		}
 	}
-	slices.SortStableFunc(lines, func(a, b auditLine) int { return a.Time.Compare(b.Time) })
+	slices.SortStableFunc(lines, func(a, b audit.Line) int { return a.Time.Compare(b.Time) })
 	out := []Change{}
 	for _, l := range lines {
-		if f := l.change(cluster); f.What != "" {
+		if f := change(l, cluster); f.What != "" {
 			f.Time = l.Time
 			out = append(out, f)
 		}
@@ -132,7 +118,7 @@ func changes(log []byte, cluster string, since time.Time) []Change {
 }
 
 // change says what a request withdrew or changed that only Vault knew; nothing if the cluster's file knows it too.
-func (l auditLine) change(cluster string) Change {
+func change(l audit.Line, cluster string) Change {
 	p, op := l.Request.Path, l.Request.Operation
 	last := path.Base(p)
 	users, robots := "auth/"+vault.UsersPath(cluster)+"/users/", "auth/"+vault.RobotsPath(cluster)+"/role/"
@@ -142,7 +128,7 @@ func (l auditLine) change(cluster string) Change {
 		return Change{}
 	case strings.HasPrefix(p, cluster+"/pki/") && last == "revoke":
 		ca := path.Base(path.Dir(p))
-		serial, _ := l.Request.Data.Serial.(string)
+		serial := l.VaultSerial()
 		return Change{What: "certificate " + serial + " of CA " + ca + " was revoked", ToDo: "revoke it again", ca: unit.CA(ca), serial: serial}
 	case strings.HasPrefix(p, users) && op == "delete":
 		return Change{What: "user " + last + " was removed", ToDo: "remove them again"}
