@@ -238,6 +238,17 @@ func askedOf(q authz.Request) asked {
 	return asked{q.Verb, what}
 }
 
+// requested are the last answers that a component got.
+type requested map[asked]authz.Observed
+
+// answered says that a component which was refused a list, or a watch, has had the other of the same things since: clients
+// turn from one to the other (k8s.io/client-go, WatchList), and may never ask again for what they were refused.
+func (r requested) answered(k asked, refused time.Time) bool {
+	other := map[string]string{"list": "watch", "watch": "list"}[k.verb]
+	o, ok := r[asked{other, k.what}]
+	return other != "" && ok && o.Allowed && o.Time.After(refused)
+}
+
 // observedRequests are what the components of which the audit log has everything asked for: each must have been let
 // through by its role. What a role lists and nobody has asked for yet is said, and breaks nothing: it may be for tomorrow.
 func observedRequests(ctx context.Context, t *Target, live *authz.Policy) ([]Evidence, error) {
@@ -249,7 +260,7 @@ func observedRequests(ctx context.Context, t *Target, live *authz.Policy) ([]Evi
 			about = append(about, `"`+c.who()+`"`)
 		}
 	}
-	last := map[string]map[asked]authz.Observed{}
+	last := map[string]requested{}
 	err := Audit(ctx, t.Provider, t.Machines, about, func(o authz.Observed) {
 		i := slices.IndexFunc(logged, func(c component) bool { return c.who() == o.User || slices.Contains(o.Groups, c.who()) })
 		if i < 0 {
@@ -257,7 +268,7 @@ func observedRequests(ctx context.Context, t *Target, live *authz.Policy) ([]Evi
 		}
 		seen := last[logged[i].name]
 		if seen == nil {
-			seen = map[asked]authz.Observed{}
+			seen = requested{}
 			last[logged[i].name] = seen
 		}
 		// The last answer counts: when a cluster comes up, roles are a moment behind those who need them.
@@ -274,6 +285,9 @@ func observedRequests(ctx context.Context, t *Target, live *authz.Policy) ([]Evi
 		for _, k := range slices.SortedFunc(maps.Keys(seen), func(a, b asked) int { return cmp.Or(cmp.Compare(a.what, b.what), cmp.Compare(a.verb, b.verb)) }) {
 			o := seen[k]
 			e := Evidence{Attempt: "has asked to " + k.verb + " " + k.what, From: "the audit log", As: c.name, Want: Allowed, Got: Refused, Answer: o.Reason}
+			if !o.Allowed && seen.answered(k, o.Time) {
+				continue
+			}
 			if ok, why := authz.Allowed(live, o.Request); ok && o.Allowed {
 				e.Got, e.Answer = Allowed, why+", last "+o.Time.UTC().Format(time.RFC3339)
 			}
@@ -293,7 +307,7 @@ func (c component) who() string {
 }
 
 // unused names what a role lists and the log does not have.
-func unused(c component, live *authz.Policy, seen map[asked]authz.Observed) []Evidence {
+func unused(c component, live *authz.Policy, seen requested) []Evidence {
 	var out []Evidence
 	for i := range live.Grants {
 		g := &live.Grants[i]

@@ -177,7 +177,7 @@ func underWay(j rotation.Journal) string {
 
 // lockRotation keeps a second operator of this machine out. One that was killed leaves no lock.
 func (c *Cluster) lockRotation() (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(c.Dir, "operator", "rotation.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(c.Dir, "rotation.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the rotation: %w", err)
 	}
