@@ -65,6 +65,7 @@ func membersOf(ctx context.Context, c unit.EtcdCluster, endpoints []string) (*cl
 
 func etcdRestoreCommand() *cobra.Command {
 	var token string
+	var bump int64
 	cmd := &cobra.Command{
 		Use:    "etcd-restore CLUSTER",
 		Short:  "Replace this machine's member of an etcd cluster by the snapshot on standard input",
@@ -80,11 +81,12 @@ func etcdRestoreCommand() *cobra.Command {
 				return err
 			}
 			return etcdsnap.Restore(cmd.Context(), c.DataDir(), cmd.InOrStdin(), func(snapshot, into string) []string {
-				return unit.EtcdRestore(boot.Desired, c, snapshot, token, into)
+				return unit.EtcdRestore(boot.Desired, c, snapshot, token, bump, into)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&token, "token", "", "what sets the new cluster apart from others")
+	cmd.Flags().Int64Var(&bump, "bump", 0, "how far its revision is put ahead of the snapshot's")
 	return cmd
 }
 

@@ -95,6 +95,17 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// TestRevisionBump: whatever was written since an earlier restore of the same snapshot, the next is ahead of it.
+func TestRevisionBump(t *testing.T) {
+	first := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	if bump := unit.RevisionBump(first); bump < 1_000_000_000 {
+		t.Errorf("bump %d is not beyond a cluster's life", bump)
+	}
+	if a, b := unit.RevisionBump(first), unit.RevisionBump(first.Add(20*time.Second)); b-a != 200_000 {
+		t.Errorf("20 seconds put it %d ahead", b-a)
+	}
+}
+
 func TestReceiveRefuses(t *testing.T) {
 	for _, text := range []string{"", "no size", "\n", "{\"size\":-1}\nx", "{}\nx"} {
 		if _, _, err := Receive(strings.NewReader(text)); err == nil {
@@ -106,7 +117,7 @@ func TestReceiveRefuses(t *testing.T) {
 // TestCommand: every member of a cluster restores itself, by the same list of members and the same token.
 func TestCommand(t *testing.T) {
 	d := unit.Desired{Self: "etcd-1", Machines: []unit.Machine{{Name: "etcd-0", Role: "etcd"}, {Name: "etcd-1", Role: "etcd"}, {Name: "worker-0", Role: "worker"}}}
-	got := strings.Join(unit.EtcdRestore(d, unit.EtcdClusters[2], "/s", "token", "/d"), " ")
+	got := strings.Join(unit.EtcdRestore(d, unit.EtcdClusters[2], "/s", "token", 1000000000, "/d"), " ")
 	want := unit.Bin + "/etcdutl snapshot restore /s --data-dir=/d --name=etcd-1 " +
 		"--initial-cluster=etcd-0=https://etcd-0:2360,etcd-1=https://etcd-1:2360 --initial-cluster-token=token " +
 		"--initial-advertise-peer-urls=https://etcd-1:2360 --bump-revision=1000000000 --mark-compacted"

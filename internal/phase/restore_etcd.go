@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -26,8 +27,9 @@ func (c *Cluster) restoreEtcd(ctx context.Context, a *backup.Archive, report *Re
 	}
 	for _, e := range unit.EtcdClusters {
 		progress.Detail("%s", e.UnitName())
+		bump := unit.RevisionBump(time.Now())
 		token := c.ID + "-" + e.Name + "-" + strings.ToLower(rand.Text()) // a member that was not restored must not find the others
-		err := a.Part(backup.Etcd(e.Name), func(snapshot io.Reader) error { return c.sendSnapshot(ctx, machines, e, token, snapshot) })
+		err := a.Part(backup.Etcd(e.Name), func(snapshot io.Reader) error { return c.sendSnapshot(ctx, machines, e, token, bump, snapshot) })
 		if err != nil {
 			return err
 		}
@@ -37,7 +39,7 @@ func (c *Cluster) restoreEtcd(ctx context.Context, a *backup.Archive, report *Re
 	return nil
 }
 
-func (c *Cluster) sendSnapshot(ctx context.Context, machines []provider.Machine, e unit.EtcdCluster, token string, snapshot io.Reader) error {
+func (c *Cluster) sendSnapshot(ctx context.Context, machines []provider.Machine, e unit.EtcdCluster, token string, bump int64, snapshot io.Reader) error {
 	ctx, cancel := context.WithTimeout(ctx, backupTimeout)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
@@ -49,7 +51,7 @@ func (c *Cluster) sendSnapshot(ctx context.Context, machines []provider.Machine,
 		g.Go(func() error {
 			var said bytes.Buffer
 			err := c.Provider.Exec(ctx, m.Name, provider.Exec{
-				Args: []string{unit.Bin + "/ashlar", "etcd-restore", e.Name, "--token=" + token}, Stdin: r, Stdout: &said, Stderr: &said})
+				Args: []string{unit.Bin + "/ashlar", "etcd-restore", e.Name, "--token=" + token, fmt.Sprintf("--bump=%d", bump)}, Stdin: r, Stdout: &said, Stderr: &said})
 			if err != nil {
 				err = fmt.Errorf("restore %s of %s: %w: %s", e.UnitName(), m.Name, err, strings.TrimSpace(said.String()))
 			}

@@ -3,6 +3,7 @@ package unit
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 )
@@ -34,13 +35,17 @@ func (c EtcdCluster) UnitName() string { return "etcd-" + c.Name }
 // DataDir is where a member keeps its data.
 func (c EtcdCluster) DataDir() string { return "/var/lib/etcd/" + c.Name }
 
-// bumpRevision is how far a restored etcd is put ahead of its snapshot. Whoever remembers a later revision than the snapshot's
-// must not find another history under the same number: it is told that its revision is gone, and reads everything anew.
-const bumpRevision = 1_000_000_000
+// RevisionBump is how far an etcd that is restored at a moment is put ahead of its snapshot. Whoever remembers a later revision
+// than the snapshot's must not find another history under the same number: it is told that its revision is gone, and reads
+// everything anew. That includes who remembers an earlier restore of the same snapshot: the bump grows by ten thousand a second,
+// faster than anybody writes.
+func RevisionBump(at time.Time) int64 {
+	return int64(at.Sub(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)).Seconds()) * 10_000
+}
 
 // EtcdRestore is the command that makes a member's data directory of a snapshot. Every member of a cluster gets the same
-// snapshot and token; the token sets the restored cluster apart from the one of before.
-func EtcdRestore(d Desired, c EtcdCluster, snapshot, token, into string) []string {
+// snapshot, token and bump; the token sets the restored cluster apart from the one of before.
+func EtcdRestore(d Desired, c EtcdCluster, snapshot, token string, bump int64, into string) []string {
 	var initial []string
 	for _, m := range d.WithRole(v1alpha1.RoleEtcd) {
 		initial = append(initial, fmt.Sprintf("%s=https://%s:%d", m.Name, m.Name, c.PeerPort))
@@ -48,5 +53,5 @@ func EtcdRestore(d Desired, c EtcdCluster, snapshot, token, into string) []strin
 	return []string{Bin + "/etcdutl", "snapshot", "restore", snapshot, "--data-dir=" + into, "--name=" + d.Self,
 		"--initial-cluster=" + strings.Join(initial, ","), "--initial-cluster-token=" + token,
 		fmt.Sprintf("--initial-advertise-peer-urls=https://%s:%d", d.Self, c.PeerPort),
-		fmt.Sprintf("--bump-revision=%d", bumpRevision), "--mark-compacted"}
+		fmt.Sprintf("--bump-revision=%d", bump), "--mark-compacted"}
 }
