@@ -38,10 +38,12 @@ oracle: ## ask Kubernetes' own authorizers what internal/authz is asked
 
 .PHONY: e2e
 e2e: bundle ## end-to-end tests on a real cluster
+	-@sysctl -q -w fs.inotify.max_user_instances=1024 # two clusters at once watch more than a host's default allows
 	ASHLAR=$(CURDIR)/bin/ashlar go test -count=1 -timeout=60m -v ./test/e2e
 
 .PHONY: test-slow
 test-slow: bundle ## the same, with every fault at every moment
+	-@sysctl -q -w fs.inotify.max_user_instances=1024
 	ASHLAR=$(CURDIR)/bin/ashlar ASHLAR_SLOW=1 go test -count=1 -timeout=120m -v ./test/e2e
 
 .PHONY: bench
