@@ -70,12 +70,6 @@ func Seed(ctx context.Context, client clientv3.KV, want Calico) ([]Change, error
 	return changes, nil
 }
 
-// ObserveSeed names what Seed would write.
-func ObserveSeed(ctx context.Context, client clientv3.KV, want Calico) ([]Change, error) {
-	changes, _, err := want.observe(ctx, client)
-	return changes, err
-}
-
 func (c Calico) observe(ctx context.Context, client clientv3.KV) ([]Change, []clientv3.Op, error) {
 	var changes []Change
 	var puts []clientv3.Op

@@ -133,6 +133,15 @@ func (c *Cluster) Kube(ctx context.Context) (*rest.Config, error) {
 	return config, nil
 }
 
+// clientset speaks to the API as the administrator.
+func (c *Cluster) clientset(ctx context.Context) (*kubernetes.Clientset, error) {
+	config, err := c.Kube(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return kubernetes.NewForConfig(config)
+}
+
 // mayAdminister says whether the administrators' group is bound to its role.
 func mayAdminister(ctx context.Context, config *rest.Config) (bool, error) {
 	client, err := kubernetes.NewForConfig(config)

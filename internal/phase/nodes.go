@@ -51,11 +51,7 @@ func observeNodes(ctx context.Context, c *Cluster) ([]Drift, error) {
 func applyNodes(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, nodesTimeout)
 	defer cancel()
-	config, err := c.Kube(ctx)
-	if err != nil {
-		return err
-	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := c.clientset(ctx)
 	if err != nil {
 		return err
 	}
@@ -88,6 +84,10 @@ func applyNodes(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 		}
 	}
 	progress.Detail("waiting for DNS")
+	config, err := c.Kube(ctx)
+	if err != nil {
+		return err
+	}
 	return baseline.Ready(ctx, config)
 }
 
@@ -112,11 +112,7 @@ func deleteNode(ctx context.Context, client kubernetes.Interface, name string) e
 
 // nodeDrift reads nodes, pods and what machines report, and compares.
 func (c *Cluster) nodeDrift(ctx context.Context) ([]Drift, error) {
-	config, err := c.Kube(ctx)
-	if err != nil {
-		return nil, err
-	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := c.clientset(ctx)
 	if err != nil {
 		return nil, err
 	}

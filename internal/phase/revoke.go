@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/kubernetes"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/agent"
@@ -163,11 +162,7 @@ func (c *Cluster) reported(ctx context.Context, v *vault.Client, machine string,
 
 // dropNode takes a node out of Kubernetes.
 func (c *Cluster) dropNode(ctx context.Context, name string) error {
-	config, err := c.Kube(ctx)
-	if err != nil {
-		return err
-	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := c.clientset(ctx)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"ashlar.dev/ashlar/internal/rotation"
 	"ashlar.dev/ashlar/internal/ui"
@@ -147,11 +146,7 @@ func (c *Cluster) leaveStage(ctx context.Context, r rotation.Rotation) error {
 // forgetPublished has the API servers publish anew whom extension API servers shall trust: they add to it by themselves,
 // and never take away.
 func (c *Cluster) forgetPublished(ctx context.Context) error {
-	config, err := c.Kube(ctx)
-	if err != nil {
-		return err
-	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := c.clientset(ctx)
 	if err != nil {
 		return err
 	}

@@ -32,11 +32,7 @@ var sealedKinds = []string{"secrets", "configmaps"}
 func (c *Cluster) sealAnew(ctx context.Context, r rotation.Rotation, progress *ui.Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, sealTimeout)
 	defer cancel()
-	config, err := c.Kube(ctx)
-	if err != nil {
-		return err
-	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := c.clientset(ctx)
 	if err != nil {
 		return err
 	}
