@@ -122,6 +122,11 @@ type Provider interface {
 	Exec(ctx context.Context, name string, e Exec) error
 	// Dial opens a connection as if from a vantage.
 	Dial(ctx context.Context, vantage, network, address string) (net.Conn, error)
+	// Listen takes connections at a vantage; without a host, at the address that the vantage is known by. What cannot be is
+	// errors.ErrUnsupported.
+	Listen(ctx context.Context, vantage, network, address string) (net.Listener, error)
+	// NATGateways are the addresses that the outside knows machines by that have none of their own there.
+	NATGateways(ctx context.Context) ([]netip.Addr, error)
 	// Destroy removes all that the provider made for the cluster.
 	Destroy(ctx context.Context) error
 }
