@@ -177,6 +177,11 @@ func (c *Cluster) afterRestore(ctx context.Context, root *vault.Client, report *
 	if err := vault.RewritePolicies(ctx, root, want); err != nil {
 		return err
 	}
+	replaced, err := c.replaceDropped(ctx, root)
+	if err != nil {
+		return err
+	}
+	goneWith(report.Since, replaced)
 	if err := c.setUp(ctx, root); err != nil {
 		return err
 	}
@@ -187,6 +192,8 @@ func (c *Cluster) afterRestore(ctx context.Context, root *vault.Client, report *
 		}
 	}
 	revokeAgain(ctx, root, report.Since, known)
+	report.Since = append(report.Since, replaced...)
+	slices.SortStableFunc(report.Since, func(a, b Change) int { return a.Time.Compare(b.Time) })
 	if report.Stranded, err = c.stranded(ctx, known); err != nil {
 		return err
 	}

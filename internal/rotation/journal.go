@@ -3,6 +3,7 @@ package rotation
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -133,18 +134,26 @@ func (j Journal) Advance() (Journal, error) {
 	case r.Back:
 		r.Stage = Stages[at-1]
 	case r.Stage == Finish:
-		past := map[Target]Rotation{}
-		for t, p := range j.Past {
-			past[t] = p
-		}
-		past[r.Target] = r
-		j.Past, j.Current = past, nil
-		return j, nil
+		j.Current = nil
+		return j.remember(r), nil
 	default:
 		r.Stage = Stages[at+1]
 	}
 	j.Current = &r
 	return j, nil
+}
+
+// Replaced notes that a target was replaced at once, while nobody used the old key.
+func (j Journal) Replaced(t Target, old, next string, now time.Time) Journal {
+	return j.remember(Rotation{Target: t, Stage: Finish, Old: old, New: next, Began: now})
+}
+
+func (j Journal) remember(r Rotation) Journal {
+	past := map[Target]Rotation{}
+	maps.Copy(past, j.Past)
+	past[r.Target] = r
+	j.Past = past
+	return j
 }
 
 // Abort turns the rotation around, and gives up those after it. Some machines may be at the present stage already: it

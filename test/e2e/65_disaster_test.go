@@ -88,7 +88,15 @@ func TestDisaster(t *testing.T) {
 	})
 	t.Run("what lives is replaced", func(t *testing.T) {
 		kubectl(t, "create", "configmap", "after")
-		d.restore(t, "--replace")
+		dropped := target(t).Desired.CAs[unit.CAFrontProxy]
+		ashlar(t, "pki", "rotate", "front-proxy", "--now")
+		lost := target(t).Desired.CAs[unit.CAFrontProxy]
+		if out := d.restore(t, "--replace"); !strings.Contains(out, "CA front-proxy was replaced: done again") {
+			t.Error("it does not say that it replaced the CA that was dropped since")
+		}
+		if now := target(t).Desired.CAs[unit.CAFrontProxy]; now == dropped || now == lost {
+			t.Errorf("a CA came back that was dropped, %t, or lost", now == dropped)
+		}
 		d.holds(t)
 	})
 	t.Run("a restore is killed", func(t *testing.T) {
