@@ -30,7 +30,7 @@ func (c *Cluster) replaceDropped(ctx context.Context, root *vault.Client) ([]Cha
 	}
 	var out []Change
 	for _, ca := range unit.CAs {
-		if r := t.journal.Current; r != nil && r.Target.CA() == ca {
+		if slices.ContainsFunc(t.journal.Targets(), func(t rotation.Target) bool { return t.CA() == ca }) {
 			continue // the backup is from the middle of it: `up` finishes it
 		}
 		files, err := c.trustOnDisks(ctx, ca)
@@ -119,7 +119,7 @@ func readCertificates(text string) []*x509.Certificate {
 
 // tokenKeyDropped says whether API servers were set up, and none has the key that the restored Vault would have them sign with.
 func (c *Cluster) tokenKeyDropped(ctx context.Context, t trust) (bool, error) {
-	if r := t.journal.Current; r != nil && r.Target == rotation.ServiceAccountKey {
+	if slices.Contains(t.journal.Targets(), rotation.ServiceAccountKey) {
 		return false, nil
 	}
 	machines, err := c.withRole(ctx, v1alpha1.RoleControlPlane)

@@ -54,7 +54,10 @@ func TestHAFaults(t *testing.T) {
 			f.kill(t, cmd)
 			err := cmd.Wait() // it may have failed: then somebody has to go on
 			t.Logf("the rotation took %s: %v\n%s", time.Since(began).Round(time.Second), err, out.String())
-			t.Log(ashlar(t, "up"))
+			if err != nil {
+				t.Log(ashlar(t, "pki", "rotate", "--resume", "--now"))
+			}
+			ashlar(t, "up")
 			done()
 			if target(t).Desired.CAs[f.target.CA()] == before {
 				t.Error("the CA is the same as before")
