@@ -54,11 +54,15 @@ func (c *Cluster) changesSince(ctx context.Context, since time.Time) (found []Ch
 	return changes(log, c.Spec.Metadata.Name, since), len(log) > 0, nil
 }
 
-// revokeAgain revokes what was revoked after the backup, as far as the restored Vault knows it.
-func revokeAgain(ctx context.Context, root *vault.Client, found []Change, known map[unit.CA][]string) {
+// revokeAgain revokes what was revoked after the backup, as far as the restored Vault knows it. What is refused everywhere without
+// Vault needs nothing more.
+func revokeAgain(ctx context.Context, root *vault.Client, found []Change, known map[unit.CA][]string, refused []unit.Revocation) {
 	for i, f := range found {
 		switch {
 		case f.serial == "":
+		case !slices.Contains(known[f.ca], f.serial) &&
+			slices.ContainsFunc(refused, func(r unit.Revocation) bool { return r.CA == f.ca && audit.SameSerial(r.Serial, f.serial) }):
+			found[i].ToDo = ""
 		case !slices.Contains(known[f.ca], f.serial):
 			found[i].ToDo = "it was issued after the backup, so the restored Vault cannot: it is good until it expires"
 		default:
