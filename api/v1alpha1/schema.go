@@ -34,6 +34,15 @@ var rules = map[string]map[string]any{
 	"spec.network.serviceCIDR":        {"pattern": cidrPattern},
 	"spec.network.clusterDomain":      {"pattern": clusterDomainPattern, "maxLength": maxClusterDomain},
 
+	"spec.network.policy.rules":                    {"maxItems": maxRules},
+	"spec.network.policy.rules[].name":             {"pattern": labelPattern, "maxLength": maxRuleName},
+	"spec.network.policy.rules[].ports[].protocol": {"enum": protocols},
+	"spec.network.policy.rules[].ports[].port":     {"minimum": 1, "maximum": maxPort},
+	"spec.network.policy.rules[].ports[].endPort":  {"minimum": 1, "maximum": maxPort},
+	"spec.network.policy.sets[].name":              {"pattern": labelPattern, "maxLength": maxRuleName},
+	"spec.network.policy.sets[].cidrs":             {"minItems": 1},
+	"spec.network.policy.open[].namespace":         {"pattern": labelPattern, "maxLength": maxNamespace},
+
 	"spec.authentication.identityProvider.issuer":      {"pattern": issuerPattern},
 	"spec.authentication.identityProvider.userClaim":   {"pattern": wordPattern},
 	"spec.authentication.identityProvider.groupsClaim": {"pattern": wordPattern},
