@@ -290,7 +290,7 @@ func randomNode(t *rapid.T, name string, kind Kind, attachments int) Node {
 		n.Attachments = append(n.Attachments, Attachment{
 			Name: fmt.Sprintf("a%d", i), Network: fmt.Sprintf("n%d", rapid.IntRange(0, 2).Draw(t, "network")),
 			Addresses: rapid.SliceOfN(rapid.SampledFrom(all), 0, 2).Draw(t, "addresses"),
-			Strict4: rapid.IntRange(0, 5).Draw(t, "strict4") == 0, Strict6: rapid.IntRange(0, 5).Draw(t, "strict6") == 0,
+			Strict4:   rapid.IntRange(0, 5).Draw(t, "strict4") == 0, Strict6: rapid.IntRange(0, 5).Draw(t, "strict6") == 0,
 		})
 	}
 	if name == "r0" { // or hardly a packet would get anywhere

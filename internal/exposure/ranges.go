@@ -54,6 +54,14 @@ func Between(first, last netip.Addr) Ranges { return span(pointOf(first), pointO
 // Numbers is the set of the protocols or ports from one to another.
 func Numbers(first, last uint16) Ranges { return span(number(first), number(last)) }
 
+// FromTo is the set of all from the only one of a set to the only one of another.
+func FromTo(first, last Ranges) Ranges {
+	if len(first) != 1 || len(last) != 1 || first[0].first.family != last[0].first.family {
+		return nil
+	}
+	return span(first[0].first, last[0].last)
+}
+
 func span(first, last point) Ranges {
 	if last.less(first) {
 		return nil
