@@ -156,3 +156,8 @@ func (r Ranges) protocols() string {
 	}
 	return r.Text()
 }
+
+// Text is where a cell's packets go to: an address, or several, with protocol and ports.
+func (c Cell) Text() string {
+	return fmt.Sprintf("%s %s %s", Ranges{c.Destination}, ProtocolText(c.Protocol), Ranges{c.Port}.Text())
+}
