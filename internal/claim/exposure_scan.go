@@ -136,7 +136,10 @@ func (t *Target) udp(ctx context.Context, vantage string, addresses []netip.Addr
 			g.Go(func() error {
 				to := netip.AddrPortFrom(a, port)
 				conn, err := t.Provider.Dial(ctx, vantage, "udp", to.String())
-				if err != nil {
+				switch {
+				case errors.Is(err, syscall.ENETUNREACH):
+					return nil // not even the way there is known: an address of pods
+				case err != nil:
 					return err
 				}
 				defer conn.Close()

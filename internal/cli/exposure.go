@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +16,7 @@ import (
 )
 
 func exposureCommand(r *root) *cobra.Command {
+	var svg string
 	cmd := &cobra.Command{
 		Use:   "exposure",
 		Short: "Say what the internet can reach, and whether that is what is declared",
@@ -23,12 +26,18 @@ understood of the network counts as open.
 
 Exits with 2 if anything is reachable that is not declared, or the other way round.`,
 		Example: `  ashlar exposure
-  ashlar exposure -o json`,
+  ashlar exposure -o json
+  ashlar exposure --svg network.svg`,
 		Args: noArgs,
 		RunE: r.withCluster(func(ctx context.Context, cmd *cobra.Command, c *phase.Cluster, _ []string) error {
 			found, err := phase.Exposure(ctx, c)
 			if err != nil {
 				return err
+			}
+			if svg != "" {
+				if err := draw(svg, c.Spec.Metadata.Name, found); err != nil {
+					return err
+				}
 			}
 			err = ui.Write(cmd.OutOrStdout(), r.format, found, func(w io.Writer) error { return exposureTable(w, &found.Comparison) })
 			if err == nil && !found.Equal() {
@@ -37,7 +46,19 @@ Exits with 2 if anything is reachable that is not declared, or the other way rou
 			return err
 		}),
 	}
+	cmd.Flags().StringVar(&svg, "svg", "", "also draw the network into this file, with what is public in colour")
 	return cmd
+}
+
+func draw(file, title string, found *phase.Exposed) error {
+	var b bytes.Buffer
+	if err := exposure.Draw(&b, title, found.Graph, &found.Comparison); err != nil {
+		return fmt.Errorf("draw the network: %w", err)
+	}
+	if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+		return phase.InputError{Err: fmt.Errorf("write the drawing: %w", err)}
+	}
+	return nil
 }
 
 // exposureTable has a line for each thing that is public, and below it how it comes to be.

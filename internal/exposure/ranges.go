@@ -174,17 +174,46 @@ func appendPrefixes(out []netip.Prefix, r Range) []netip.Prefix {
 	}
 }
 
-// String is the set as addresses.
+// String is the set as addresses: as networks, or where that is shorter, as a network but some of it.
 func (r Ranges) String() string {
 	var out []string
-	for _, p := range r.Prefixes() {
+	for _, family := range []Ranges{IPv4, IPv6} {
+		of := r.And(family)
+		if len(of) == 0 {
+			continue
+		}
+		whole := of.cover()
+		all, but := of.Prefixes(), Prefixes(whole).Minus(of).Prefixes()
+		if len(but) > 0 && len(but)+1 < len(all) {
+			out = append(out, fmt.Sprintf("%s but %s", whole, strings.Join(shortened(but...), ", ")))
+			continue
+		}
+		out = append(out, shortened(all...)...)
+	}
+	return strings.Join(out, ", ")
+}
+
+// shortened are networks as text, single addresses as such.
+func shortened(prefixes ...netip.Prefix) []string {
+	var out []string
+	for _, p := range prefixes {
 		if p.IsSingleIP() {
 			out = append(out, p.Addr().String())
 			continue
 		}
 		out = append(out, p.String())
 	}
-	return strings.Join(out, ", ")
+	return out
+}
+
+// cover is the smallest network around a set of addresses of one family.
+func (r Ranges) cover() netip.Prefix {
+	first, last := r[0].First(), r[len(r)-1].last
+	p := netip.PrefixFrom(first, first.BitLen())
+	for lastOf(p).less(last) {
+		p = netip.PrefixFrom(first, p.Bits()-1).Masked()
+	}
+	return p
 }
 
 // Text is the set as protocols or ports; all of them are any.
