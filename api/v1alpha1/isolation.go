@@ -1,5 +1,7 @@
 package v1alpha1
 
+import "slices"
+
 // NetworkPolicy is what pods may reach, and who may reach them, beyond what users allow by NetworkPolicies of their own.
 // What neither declares is refused, both ways, but for DNS.
 type NetworkPolicy struct {
@@ -45,7 +47,7 @@ type NetworkRule struct {
 }
 
 // NetworkPeer is one end of a rule, of exactly one kind: pods (namespace, namespaceLabels, podLabels), ranges of addresses
-// (cidrs, except), or a set of them (set).
+// (cidrs, except), a set of them (set), or the API servers (api).
 type NetworkPeer struct {
 	// Namespace is the one that the pods are in; "*" is all.
 	Namespace string `json:"namespace,omitempty"`
@@ -59,6 +61,8 @@ type NetworkPeer struct {
 	Except []string `json:"except,omitzero"`
 	// Set is the name of one of spec.network.policy.sets.
 	Set string `json:"set,omitempty"`
+	// API is the API servers, at their load balancer: only as the end that is connected to.
+	API bool `json:"api,omitempty"`
 }
 
 // NetworkPort is a port, or a range of them, of one protocol.
@@ -69,4 +73,37 @@ type NetworkPort struct {
 	Port int `json:"port,omitempty"`
 	// EndPort is the last of a range that begins at port.
 	EndPort int `json:"endPort,omitempty"`
+}
+
+// Protocols of ports.
+const (
+	ProtocolTCP  = "TCP"
+	ProtocolUDP  = "UDP"
+	ProtocolSCTP = "SCTP"
+)
+
+// EveryNamespace is the namespace of a peer that is in whichever.
+const EveryNamespace = "*"
+
+// IsPods says whether the peer is of the kind that has namespaces and labels.
+func (p NetworkPeer) IsPods() bool {
+	return p.Namespace != "" || p.NamespaceLabels != nil || p.PodLabels != nil
+}
+
+// Opens says whether a namespace is declared open.
+func (p NetworkPolicy) Opens(namespace string, labels map[string]string) bool {
+	return slices.ContainsFunc(p.Open, func(o OpenNamespaces) bool { return o.Has(namespace, labels) })
+}
+
+// Has says whether a namespace is one of these.
+func (o OpenNamespaces) Has(namespace string, labels map[string]string) bool {
+	if o.Namespace != "" {
+		return o.Namespace == namespace
+	}
+	for key, want := range o.Labels {
+		if have, ok := labels[key]; !ok || have != want {
+			return false
+		}
+	}
+	return len(o.Labels) > 0
 }

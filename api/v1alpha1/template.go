@@ -41,6 +41,7 @@ spec:
   #         to: {namespace: orders, podLabels: {app: api}}
   #         ports: [{protocol: TCP, port: 8080, endPort: 8089}] # default: all; protocol TCP, endPort the same
   #       - {name: builds-to-mirrors, from: {namespaceLabels: {team: build}}, to: {set: mirrors}, ports: [{port: 443}]}
+  #       - {name: operators-to-api, from: {namespace: operators}, to: {api: true}}
   #       - {name: office-to-shop, from: {cidrs: [172.20.0.0/16], except: [172.20.9.0/24]}, to: {namespace: shop}}
   #     metadata: # pods that may reach 169.254.169.254
   #       - {namespace: cloud-controllers}
