@@ -229,7 +229,7 @@ func beyond(in *Inventory, declared v1alpha1.NetworkPolicy) []Class {
 			add(name, KindRange, firstOf(r.To.CIDRs, r.To.Except), rulePorts(r))
 		}
 	}
-	add("metadata", KindMetadata, Metadata, []Port{{corev1.ProtocolTCP, 80}})
+	add("metadata", KindMetadata, Metadata.Addr(), []Port{{corev1.ProtocolTCP, 80}})
 	add("internet", KindInternet, in.Internet, []Port{{corev1.ProtocolTCP, 443}})
 	return out
 }
@@ -250,7 +250,7 @@ func firstOf(cidrs, except []string) netip.Addr {
 			if !n.Contains(a) {
 				break
 			}
-			if !within(except, a) {
+			if !inCIDRs(except, a) {
 				return a
 			}
 			a = a.Next()

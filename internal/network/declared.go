@@ -3,7 +3,6 @@ package network
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 )
@@ -19,9 +18,6 @@ type Declaration struct {
 	Between func(from, to Peer, port Port) (bool, string)
 }
 
-// Metadata is where clouds keep the credentials of machines.
-var Metadata = netip.MustParseAddr("169.254.169.254")
-
 // The pods that every pod may ask for names.
 const (
 	dnsNamespace = "kube-system"
@@ -31,7 +27,7 @@ const (
 var dnsLabels = map[string]string{"k8s-app": "kube-dns"}
 
 // IsDNS says whether a pod answers for names.
-func IsDNS(p Peer) bool { return p.Namespace == dnsNamespace && has(p.Labels, dnsLabels) }
+func IsDNS(p Peer) bool { return p.Namespace == dnsNamespace && within(dnsLabels, p.Labels) }
 
 // Allows says whether a connection is declared, and by what.
 func (d *Declaration) Allows(from, to Peer, port Port) (bool, string) {
@@ -44,10 +40,8 @@ func (d *Declaration) Allows(from, to Peer, port Port) (bool, string) {
 		return d.podOut(from, to, port)
 	case to.isPod():
 		return d.hostToPod(from, to, port)
-	case to.Address == Metadata && from.isHost():
-		if !d.Policy.MetadataFromHosts {
-			return false, "metadataFromHosts is not declared"
-		}
+	case Metadata.Contains(to.Address) && from.Role == v1alpha1.RoleWorker && !d.Policy.MetadataFromHosts:
+		return false, "metadataFromHosts is not declared"
 	}
 	return d.Between(from, to, port)
 }
@@ -73,13 +67,13 @@ func (d *Declaration) podToPod(from, to Peer, port Port) (bool, string) {
 
 // podOut is a pod's way to a machine or outside.
 func (d *Declaration) podOut(from, to Peer, port Port) (bool, string) {
-	if to.Address == Metadata {
+	if Metadata.Contains(to.Address) {
 		if !slices.ContainsFunc(d.Policy.Metadata, func(p v1alpha1.NetworkPeer) bool { return d.isPeer(p, from) }) {
 			return false, "metadata does not name it"
 		}
 		return d.Between(from.machine(), to, port)
 	}
-	api := to.Address == d.APIServer.Addr() && port.Number == int32(d.APIServer.Port()) && port.Protocol == "TCP"
+	api := to.Address == d.APIServer.Addr() && d.isAPI(port)
 	rule, ruled := d.rule(from, to, port)
 	switch {
 	case to.isHost() && to.Machine == from.Machine:
@@ -118,18 +112,13 @@ func (d *Declaration) hostToPod(from, to Peer, port Port) (bool, string) {
 }
 
 func (d *Declaration) open(p Peer) bool {
-	return slices.ContainsFunc(d.Policy.Open, func(o v1alpha1.OpenNamespaces) bool {
-		if o.Namespace != "" {
-			return o.Namespace == p.Namespace
-		}
-		return len(o.Labels) > 0 && has(p.NamespaceLabels, o.Labels)
-	})
+	return p.isPod() && d.Policy.Opens(p.Namespace, p.NamespaceLabels)
 }
 
 // rule names the rule that allows a connection.
 func (d *Declaration) rule(from, to Peer, port Port) (string, bool) {
 	for _, r := range d.Policy.Rules {
-		if d.isPeer(r.From, from) && d.isPeer(r.To, to) && declaredPort(r.Ports, port) {
+		if d.isPeer(r.From, from) && d.isPeer(r.To, to) && d.declaredPort(r, port) {
 			return r.Name, true
 		}
 	}
@@ -138,33 +127,36 @@ func (d *Declaration) rule(from, to Peer, port Port) (string, bool) {
 
 func (d *Declaration) isPeer(want v1alpha1.NetworkPeer, p Peer) bool {
 	switch {
+	case want.API:
+		return p.Address == d.APIServer.Addr()
 	case want.Set != "":
 		i := slices.IndexFunc(d.Policy.Sets, func(s v1alpha1.AddressSet) bool { return s.Name == want.Set })
-		return i >= 0 && within(d.Policy.Sets[i].CIDRs, p.Address)
+		return i >= 0 && inCIDRs(d.Policy.Sets[i].CIDRs, p.Address)
 	case len(want.CIDRs) > 0:
-		return within(want.CIDRs, p.Address) && !within(want.Except, p.Address)
-	case !p.isPod():
-		return false
-	case want.Namespace != "" && want.Namespace != "*" && want.Namespace != p.Namespace:
+		return inCIDRs(want.CIDRs, p.Address) && !inCIDRs(want.Except, p.Address)
+	case !p.isPod(), want.Namespace != "" && want.Namespace != v1alpha1.EveryNamespace && want.Namespace != p.Namespace:
 		return false
 	}
-	return has(p.NamespaceLabels, want.NamespaceLabels) && has(p.Labels, want.PodLabels)
+	return within(want.NamespaceLabels, p.NamespaceLabels) && within(want.PodLabels, p.Labels)
 }
 
-func within(cidrs []string, a netip.Addr) bool {
+func inCIDRs(cidrs []string, a netip.Addr) bool {
 	return slices.ContainsFunc(cidrs, func(c string) bool {
 		n, err := netip.ParsePrefix(c) // the file's validation has seen to it
 		return err == nil && n.Contains(a)
 	})
 }
 
-func declaredPort(ports []v1alpha1.NetworkPort, port Port) bool {
-	return len(ports) == 0 || slices.ContainsFunc(ports, func(p v1alpha1.NetworkPort) bool {
-		protocol := p.Protocol
-		if protocol == "" {
-			protocol = "TCP"
-		}
-		last := max(p.Port, p.EndPort)
-		return strings.EqualFold(protocol, string(port.Protocol)) && (p.Port == 0 || int32(p.Port) <= port.Number && port.Number <= int32(last))
+// declaredPort: without ports, all are meant; the API has but one.
+func (d *Declaration) declaredPort(r v1alpha1.NetworkRule, port Port) bool {
+	if r.To.API {
+		return d.isAPI(port)
+	}
+	return len(r.Ports) == 0 || slices.ContainsFunc(r.Ports, func(p v1alpha1.NetworkPort) bool {
+		return p.Protocol == string(port.Protocol) && (p.Port == 0 || int32(p.Port) <= port.Number && port.Number <= int32(max(p.Port, p.EndPort)))
 	})
+}
+
+func (d *Declaration) isAPI(port Port) bool {
+	return port.Number == int32(d.APIServer.Port()) && port.Protocol == "TCP"
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -197,10 +198,12 @@ func (c *Cell) Agrees() bool { return len(c.Differ) == 0 }
 
 // Matrix is classes, and a cell for each way between two of them.
 type Matrix struct {
-	Classes  []Class  `json:"classes"`
-	Cells    []Cell   `json:"cells"`
-	Measured bool     `json:"measured"`
-	Notes    []string `json:"notes,omitempty"`
+	Classes []Class `json:"classes"`
+	Cells   []Cell  `json:"cells"`
+	// Observed is when it was measured.
+	Observed time.Time `json:"observed,omitzero"`
+	// Notes are of policies that hardly do what was meant.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Differing are the cells that do not agree.
@@ -229,7 +232,6 @@ func Summarise(classes []Class, connections []Connection, found []Found) *Matrix
 				Service: c.Service, Says: f.Says, Why: f.Why})
 		}
 		m.Cells[n].add(c, f)
-		m.Measured = m.Measured || f.Observed != "" && f.Observed != Unknown
 	}
 	slices.SortStableFunc(m.Cells, func(a, b Cell) int {
 		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To), cmp.Compare(a.Service, b.Service),
@@ -285,4 +287,9 @@ func (c *Connection) String() string {
 func PortName(p Port) string {
 	s, _ := strings.CutSuffix(p.String(), "/"+string(corev1.ProtocolTCP))
 	return strings.ToLower(s)
+}
+
+// Key tells connections apart, also of later surveys.
+func (c *Connection) Key() string {
+	return strings.Join([]string{c.From.String(), c.From.Address.String(), c.Address.String(), string(c.Port.Protocol)}, " ")
 }

@@ -22,7 +22,7 @@ func (w *World) endpoint(way networkingv1.PolicyType, self, other, target Peer, 
 }
 
 func (w *World) hasHost(machine string) bool {
-	return slices.ContainsFunc(w.Hosts, func(h Host) bool { return h.Machine == machine })
+	return slices.ContainsFunc(w.Hosts, func(h Host) bool { return h.Name == machine })
 }
 
 // ends are source and destination of a connection, as seen from one end.
@@ -55,22 +55,19 @@ func (w *World) podEndpoint(way networkingv1.PolicyType, self, other, target Pee
 		return v.allowed, nil
 	}
 	for _, g := range w.ordered() {
-		if !asked && g.Order >= kubernetesOrder {
+		if !asked && g.Order >= OrderKubernetes {
 			if done, err := kubernetes(); done || err != nil {
 				return step, err
 			}
 		}
 		rules := g.rules(way)
-		if g.Pods == nil || rules == nil || !g.Pods.Matches(self) {
+		if g.Pods == nil || rules == nil || !g.Pods.selects(self) {
 			continue
 		}
 		selected = "GlobalNetworkPolicy " + g.Name
 		switch action, i := w.firstMatch(*rules, source, destination, port); action {
 		case Allow, Deny:
 			step.Allowed, step.Policy, step.Why = action == Allow, selected, fmt.Sprintf("rule %d of %s", i+1, strings.ToLower(string(way)))
-			return step, nil
-		case Pass: // there is no other tier: it is for the namespace's profile, which allows
-			step.Allowed, step.Policy, step.Why = true, selected, "passed on to the namespace's profile"
 			return step, nil
 		}
 	}
@@ -86,9 +83,6 @@ func (w *World) podEndpoint(way networkingv1.PolicyType, self, other, target Pee
 	step.Allowed, step.Why = true, "no policy selects the pod"
 	return step, nil
 }
-
-// kubernetesOrder is where Calico puts the NetworkPolicies of Kubernetes.
-const kubernetesOrder = 1000
 
 func (w *World) ordered() []Global {
 	all := slices.Clone(w.Global)
@@ -143,19 +137,25 @@ func (g *Global) rules(way networkingv1.PolicyType) *[]GlobalRule {
 // firstMatch returns the action of the first rule that matches, and its index.
 func (w *World) firstMatch(rules []GlobalRule, source, destination Peer, port Port) (Action, int) {
 	for i, r := range rules {
-		if r.Action == Log || r.Protocol != "" && !strings.EqualFold(r.Protocol, string(port.Protocol)) {
-			continue
-		}
-		// Ports of the source are nobody's to choose: a rule that asks for one matches nothing that we follow.
-		if len(r.Source.Ports) == 0 && w.matchEnd(r.Source, source) && w.matchEnd(r.Destination, destination) && inRanges(r.Destination.Ports, port.Number) {
+		if protocolIs(r, port) && w.matchEnd(r.Source, source) && w.matchEnd(r.Destination, destination) && portIs(r.Destination, port) {
 			return r.Action, i
 		}
 	}
 	return "", -1
 }
 
+func protocolIs(r GlobalRule, port Port) bool {
+	p := string(port.Protocol)
+	return (r.Protocol == "" || r.Protocol == p) && (r.NotProtocol == "" || r.NotProtocol != p)
+}
+
+func portIs(m Match, port Port) bool {
+	in := func(r PortRange) bool { return int32(r.First) <= port.Number && port.Number <= int32(r.Last) }
+	return (len(m.Ports) == 0 || slices.ContainsFunc(m.Ports, in)) && !slices.ContainsFunc(m.NotPorts, in)
+}
+
 func (w *World) matchEnd(m Match, p Peer) bool {
-	if m.Pods != nil && !m.Pods.Matches(p) {
+	if m.Pods != nil && !m.Pods.selects(p) {
 		return false
 	}
 	if m.Set != "" {
@@ -164,46 +164,14 @@ func (w *World) matchEnd(m Match, p Peer) bool {
 			return false
 		}
 	}
-	if len(m.Nets) > 0 && !contains(m.Nets, p.Address) {
-		return false
-	}
-	return !contains(m.NotNets, p.Address)
+	return (len(m.Nets) == 0 || contains(m.Nets, p.Address)) && !contains(m.NotNets, p.Address)
 }
 
 func contains(nets []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(nets, func(n netip.Prefix) bool { return n.Contains(a) })
 }
 
-func inRanges(ranges []PortRange, port int32) bool {
-	return len(ranges) == 0 || slices.ContainsFunc(ranges, func(r PortRange) bool { return int32(r.First) <= port && port <= int32(r.Last) })
-}
-
-// Matches says whether a pod is selected. No other peer is.
-func (s *PodSelector) Matches(p Peer) bool {
-	if !p.isPod() || s.Namespace != "" && s.Namespace != "*" && p.Namespace != s.Namespace {
-		return false
-	}
-	for _, not := range s.NotNamespaces {
-		if not.Matches(p) {
-			return false
-		}
-	}
-	return has(p.NamespaceLabels, s.NamespaceLabels) && has(p.Labels, s.PodLabels)
-}
-
-// Matches says whether a pod's namespace is selected.
-func (s NamespaceSelector) Matches(p Peer) bool {
-	if s.Name != "" {
-		return p.Namespace == s.Name
-	}
-	return len(s.Labels) > 0 && has(p.NamespaceLabels, s.Labels)
-}
-
-func has(have, want map[string]string) bool {
-	for k, v := range want {
-		if got, ok := have[k]; !ok || got != v {
-			return false
-		}
-	}
-	return true
+// selects: nobody but pods is ever selected.
+func (s *PodSelector) selects(p Peer) bool {
+	return p.isPod() && s.Matches(p.Namespace, p.NamespaceLabels, p.Labels)
 }
