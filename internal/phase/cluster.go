@@ -177,6 +177,9 @@ func (c *Cluster) desiredFor(self string, machines []provider.Machine, t trust) 
 	for _, m := range machines {
 		d.Machines = append(d.Machines, unit.Machine{Name: m.Name, Role: m.Role, Address: m.Address})
 	}
+	if role := d.Me().Role; role == v1alpha1.RoleControlPlane || role == v1alpha1.RoleEtcd {
+		d.NetworkPolicy = s.Network.Policy
+	}
 	if role := d.Me().Role; role == v1alpha1.RoleControlPlane {
 		d.ServiceAccountKeys = t.tokens
 		d.Authentication, d.Authorization = s.Authentication, s.Authorization
