@@ -74,7 +74,7 @@ func matrix(ctx context.Context, c *phase.Cluster, measure bool) (*network.Matri
 	if err != nil {
 		return nil, err
 	}
-	s, err := n.Simulate()
+	s, err := n.Survey()
 	if err != nil {
 		return nil, err
 	}

@@ -3,12 +3,12 @@ package cli
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
 	"sigs.k8s.io/yaml"
 
+	"ashlar.dev/ashlar/internal/calico"
 	"ashlar.dev/ashlar/internal/network"
 	"ashlar.dev/ashlar/internal/ui"
 )
@@ -112,15 +112,26 @@ func whyTable(w io.Writer, answers []network.Answer) error {
 	return nil
 }
 
-// renderPolicies is a stream of documents.
+// renderPolicies is a stream of documents: Kubernetes' own, and Calico's.
 func renderPolicies(c network.Compiled) ([]byte, error) {
+	var all []any
+	for _, p := range c.Kubernetes {
+		all = append(all, p)
+	}
+	for _, r := range calico.Of(c) {
+		metadata := map[string]any{"name": r.Name}
+		if len(r.Labels) > 0 {
+			metadata["labels"] = r.Labels
+		}
+		all = append(all, map[string]any{"apiVersion": "projectcalico.org/v3", "kind": r.Kind, "metadata": metadata, "spec": r.Spec})
+	}
 	var parts []string
-	for _, o := range c.Objects() {
+	for _, o := range all {
 		text, err := yaml.Marshal(o)
 		if err != nil {
 			return nil, err
 		}
 		parts = append(parts, string(text))
 	}
-	return []byte(strings.Join(slices.Clip(parts), "---\n")), nil
+	return []byte(strings.Join(parts, "---\n")), nil
 }

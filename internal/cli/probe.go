@@ -41,7 +41,9 @@ func probeCommand() *cobra.Command {
 		Use:   "reach",
 		Short: "Try connections from pods of this machine, as told on standard input",
 		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return observe.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return observe.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+		},
 	}
 	cmd.AddCommand(connect, serve, reach)
 	return cmd

@@ -19,7 +19,7 @@ type Between struct {
 func (m *Matrix) Between(from, to string) Between {
 	b := Between{Agrees: true}
 	var open []string
-	all := true
+	all, partly, service := true, true, true
 	for _, c := range m.Cells {
 		if c.From != from || c.To != to {
 			continue
@@ -27,14 +27,13 @@ func (m *Matrix) Between(from, to string) Between {
 		b.Cells = append(b.Cells, c)
 		b.Agrees, b.Users = b.Agrees && c.Agrees(), b.Users || c.Users
 		if c.Service != "" {
-			if !c.Agrees() {
-				open = append(open, PortName(c.Port)+" by "+c.Service+"!")
-			}
+			service = service && c.Agrees()
 			continue
 		}
 		text := c.text()
+		partly = partly && c.Shown() == Partly
 		if c.Other {
-			all = all && c.Shown() != No
+			all = all && c.Shown() == Yes
 			if c.Agrees() && c.Shown() == No {
 				continue
 			}
@@ -49,7 +48,12 @@ func (m *Matrix) Between(from, to string) Between {
 			b.Open++
 		}
 	}
+	if !service {
+		open = append(open, "Service!")
+	}
 	switch {
+	case partly && b.Agrees && !b.Users && len(open) > 0:
+		b.Text = "all~"
 	case len(b.Cells) == 0:
 		b.Text = ""
 	case len(open) == 0:

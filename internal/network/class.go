@@ -95,7 +95,7 @@ func Classes(in *Inventory, policies []networkingv1.NetworkPolicy, declared v1al
 				c.Members = append(c.Members, m)
 			}
 		}
-		c.sample(1)
+		c.sample(sampled)
 		out = append(out, c)
 	}
 	out = append(out, beyond(in, declared)...)

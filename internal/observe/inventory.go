@@ -40,8 +40,14 @@ func Live(ctx context.Context, c kubernetes.Interface, machines []network.Peer) 
 	read("pods", func() (err error) { pods, err = c.CoreV1().Pods(everywhere).List(ctx, all); return err })
 	read("namespaces", func() (err error) { namespaces, err = c.CoreV1().Namespaces().List(ctx, all); return err })
 	read("Services", func() (err error) { services, err = c.CoreV1().Services(everywhere).List(ctx, all); return err })
-	read("EndpointSlices", func() (err error) { slices, err = c.DiscoveryV1().EndpointSlices(everywhere).List(ctx, all); return err })
-	read("NetworkPolicies", func() (err error) { policies, err = c.NetworkingV1().NetworkPolicies(everywhere).List(ctx, all); return err })
+	read("EndpointSlices", func() (err error) {
+		slices, err = c.DiscoveryV1().EndpointSlices(everywhere).List(ctx, all)
+		return err
+	})
+	read("NetworkPolicies", func() (err error) {
+		policies, err = c.NetworkingV1().NetworkPolicies(everywhere).List(ctx, all)
+		return err
+	})
 	if err := g.Wait(); err != nil {
 		return nil, nil, err
 	}

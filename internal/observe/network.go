@@ -26,18 +26,22 @@ type Survey struct {
 	Observed time.Time
 }
 
-// Simulate decides all connections that are worth a look.
-func (n *Network) Simulate() (*Survey, error) {
+// Survey lists all connections that are worth a look, and decides them.
+func (n *Network) Survey() (*Survey, error) {
 	s := &Survey{Classes: network.Classes(n.Inventory, n.World.Policies, n.Declared.Policy)}
 	s.Connections = network.Connections(s.Classes, n.Inventory)
+	return s, n.Simulate(s)
+}
+
+// Simulate decides the connections of a survey, by declaration and by the policies in force.
+func (n *Network) Simulate(s *Survey) (err error) {
 	s.Found = make([]network.Found, len(s.Connections))
 	for i := range s.Connections {
-		var err error
 		if s.Found[i], err = network.Look(&s.Connections[i], &n.Declared, &n.World, &n.Own); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // Silence is how long it is waited for, at first, and again where it is not what was simulated: a busy machine loses packets, too.

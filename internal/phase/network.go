@@ -18,19 +18,6 @@ import (
 	"ashlar.dev/ashlar/internal/unit"
 )
 
-// NetworkFacts are what the declared policy of pods is compiled for.
-func NetworkFacts(d unit.Desired) network.Facts {
-	f := network.Facts{PodCIDR: netip.MustParsePrefix(d.PodCIDR), ServiceCIDR: netip.MustParsePrefix(d.ServiceCIDR),
-		MachineCIDR: netip.MustParsePrefix(d.MachineCIDR)}
-	for _, lb := range d.WithRole(v1alpha1.RoleLB) {
-		f.APIServer = netip.AddrPortFrom(lb.Address, unit.PortAPIServer)
-	}
-	for _, w := range d.WithRole(v1alpha1.RoleWorker) {
-		f.Workers = append(f.Workers, network.Worker{Name: w.Name, Address: w.Address})
-	}
-	return f
-}
-
 // CompiledNetwork is what the file declares of pods, as the policies that enforce it. Without a cluster, for an example of one.
 func CompiledNetwork(ctx context.Context, c *Cluster) (network.Compiled, error) {
 	machines, err := c.Machines(ctx)
@@ -45,7 +32,14 @@ func CompiledNetwork(ctx context.Context, c *Cluster) (network.Compiled, error) 
 			machines[i].Address = next
 		}
 	}
-	return network.Compile(c.Spec.Spec.Network.Policy, NetworkFacts(c.desiredFor("", machines, trust{})))
+	return network.CompileFor(c.declaredNetwork(machines))
+}
+
+// declaredNetwork is what those machines are told that make policy of it.
+func (c *Cluster) declaredNetwork(machines []provider.Machine) unit.Network {
+	d := c.desiredFor("", machines, trust{})
+	d.NetworkPolicy = c.Spec.Spec.Network.Policy
+	return d.Network()
 }
 
 // Network reads all that decides who reaches whom on the live cluster.
@@ -62,13 +56,13 @@ func Network(ctx context.Context, c *Cluster) (*observe.Network, error) {
 		return nil, err
 	}
 	d := c.desiredFor("", machines, trust{})
-	facts, policy := NetworkFacts(d), c.Spec.Spec.Network.Policy
-	compiled, err := network.Compile(policy, facts)
+	told := c.declaredNetwork(machines)
+	compiled, err := network.CompileFor(told)
 	if err != nil {
 		return nil, err
 	}
-	n := &observe.Network{Machines: c.Provider,
-		Declared: network.Declaration{Policy: policy, MachineCIDR: facts.MachineCIDR, APIServer: facts.APIServer, Between: between}}
+	n := &observe.Network{Machines: c.Provider, Declared: network.Declaration{Policy: told.Policy,
+		MachineCIDR: netip.MustParsePrefix(told.MachineCIDR), APIServer: told.APIServer, Between: between}}
 	in, policies, err := observe.Live(ctx, client, observe.Peers(ctx, c.Provider, running(machines, d)))
 	if err != nil {
 		return nil, err
