@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"ashlar.dev/ashlar/internal/calico"
+	"ashlar.dev/ashlar/internal/controller"
 	"ashlar.dev/ashlar/internal/etcdauth"
 	"ashlar.dev/ashlar/internal/network"
 	"ashlar.dev/ashlar/internal/unit"
@@ -31,4 +32,14 @@ func overlayOf(n unit.Network) (etcdauth.Calico, error) {
 		out.Workers = append(out.Workers, w.Name)
 	}
 	return out, err
+}
+
+// readPolicies is what namespaces must have of what is declared.
+func readPolicies() (controller.Policies, error) {
+	n, err := readNetwork(unit.NetworkFile)
+	if err != nil {
+		return controller.Policies{}, err
+	}
+	compiled, err := network.CompileFor(n)
+	return controller.Policies{Declared: n.Policy, Compiled: compiled.Kubernetes}, err
 }

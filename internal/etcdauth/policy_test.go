@@ -67,7 +67,10 @@ func TestSeedPolicy(t *testing.T) {
 	for _, write := range []func() error{
 		func() error { _, err := worker.Put(ctx, defaultKey, "{}"); return err },
 		func() error { _, err := worker.Delete(ctx, resources+"hostendpoints/ashlar.w0"); return err },
-		func() error { _, err := worker.Put(ctx, resources+"globalnetworksets/ashlar.mirrors", "{}"); return err },
+		func() error {
+			_, err := worker.Put(ctx, resources+"globalnetworksets/ashlar.mirrors", "{}")
+			return err
+		},
 	} {
 		if err := write(); err == nil || !strings.Contains(err.Error(), "permission denied") {
 			t.Errorf("a worker writes policy: %v", err)

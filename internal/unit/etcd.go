@@ -98,14 +98,18 @@ func etcd(d Desired, c EtcdCluster) Unit {
 	}
 }
 
+// OverlayAuth is the command of the unit etcd-overlay-auth.
+func OverlayAuth(d Desired) []string {
+	return []string{Bin + "/ashlar", "etcd-auth", "--endpoints=" + d.EtcdEndpoints(EtcdClusters[2]), "--network=" + NetworkFile}
+}
+
 // etcdOverlayAuth turns on etcd's own access control, so that a worker, which needs to write its addresses and
 // endpoints, cannot write policy; and writes what Calico must find there, the declared policy among it.
 func etcdOverlayAuth(d Desired) Unit {
 	root := certificate(d, CAEtcdOverlay, "root")
 	return Unit{
-		Name: "etcd-overlay-auth",
-		Args: []string{Bin + "/ashlar", "etcd-auth", "--endpoints=" + d.EtcdEndpoints(EtcdClusters[2]),
-			"--network=" + NetworkFile},
+		Name:         "etcd-overlay-auth",
+		Args:         OverlayAuth(d),
 		Files:        []File{caFile(d, CAEtcdOverlay), networkFile(d)},
 		Certificates: []Certificate{root},
 		After:        []string{"etcd-overlay"},
