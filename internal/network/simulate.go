@@ -53,8 +53,8 @@ func (p Peer) String() string {
 
 // Port is what is connected to.
 type Port struct {
-	Protocol corev1.Protocol
-	Number   int32
+	Protocol corev1.Protocol `json:"protocol"`
+	Number   int32           `json:"number"`
 }
 
 // String is 8080/TCP.
