@@ -28,7 +28,7 @@ func (p *peers) stages(podCIDR string) []stage {
 		{"egress declares", networkingv1.NetworkPolicySpec{Ingress: open.Ingress,
 			Egress: []networkingv1.NetworkPolicyEgressRule{{To: peer(p.servers, serverLabel), Ports: declaredPorts()}}}, open,
 			func(from, to network.Peer, port network.Port) bool {
-				return from.Namespace == p.servers || fromClient(from, to, port)
+				return from.Namespace != p.clients || fromClient(from, to, port)
 			}},
 		{"ingress declares", open, networkingv1.NetworkPolicySpec{Egress: open.Egress, Ingress: []networkingv1.NetworkPolicyIngressRule{
 			{From: peer(p.clients, clientLabel), Ports: declaredPorts()},

@@ -47,9 +47,14 @@ func (m *Matrix) SVG(w io.Writer, title string) error {
 		p.gaps = append(p.gaps, gap)
 	}
 	p.left = margin + int(float64(longest)*letter) + 14
-	n := len(m.Classes)
-	wide, high := p.x(n-1)+cellWide+headHigh*3/4+margin, p.y(n-1)+cellHigh+84
-	wide = max(wide, 760)
+	n, rows := len(m.Classes), 0
+	for i, c := range m.Classes {
+		if c.Inside() {
+			rows = i + 1
+		}
+	}
+	wide, high := p.x(n-1)+cellWide+headHigh*3/4+margin, p.y(rows-1)+cellHigh+88
+	wide = max(wide, 960)
 	fmt.Fprintf(p, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" role="img">`+"\n<style>%s</style>\n", wide, high, wide, high, matrixStyle)
 	fmt.Fprintf(p, `<rect class="page" width="%d" height="%d"/>`+"\n", wide, high)
 	p.text(margin, margin+12, "title", title)
@@ -65,7 +70,7 @@ func (m *Matrix) SVG(w io.Writer, title string) error {
 			p.cell(i, j, m.Between(from.Name, to.Name), from.Name, to.Name)
 		}
 	}
-	p.legend(high - 44)
+	p.legend(high - 52)
 	p.WriteString("</svg>\n")
 	_, err := w.Write(p.Bytes())
 	return err
@@ -185,7 +190,7 @@ func (p *picture) legend(y int) {
 		p.text(x+22, y+12, "dim", l.text)
 		x += 22 + int(float64(len(l.text))*5.9) + 20
 	}
-	p.text(margin, y+34, "dim", "Rows connect to columns. Point at a cell for what decides.")
+	p.text(margin, y+34, "dim", "Rows connect to columns; ~ is to some of them, as a machine to its own pods. Point at a cell for what decides.")
 }
 
 func short(s string, most int) string {
