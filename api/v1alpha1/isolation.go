@@ -55,7 +55,7 @@ type NetworkPeer struct {
 	NamespaceLabels map[string]string `json:"namespaceLabels,omitzero"`
 	// PodLabels are what the pods have. Left out: every pod there.
 	PodLabels map[string]string `json:"podLabels,omitzero"`
-	// CIDRs are IPv4 ranges outside of the cluster's own.
+	// CIDRs are IPv4 ranges. Of one that has the cluster's own in it, such as 0.0.0.0/0, those are not meant.
 	CIDRs []string `json:"cidrs,omitzero"`
 	// Except are ranges within the CIDRs that are not meant.
 	Except []string `json:"except,omitzero"`

@@ -107,6 +107,7 @@ func (c *compiler) rule(r v1alpha1.NetworkRule) error {
 	if !r.From.IsPods() && !r.To.IsPods() {
 		return errors.New("neither end is pods, and policy is of pods only")
 	}
+	r.From, r.To = c.outside(r.From), c.outside(r.To)
 	if named(r.From) && named(r.To) {
 		return c.kubernetes(r)
 	}
@@ -134,6 +135,18 @@ func (c *compiler) rule(r v1alpha1.NetworkRule) error {
 		c.global(Global{Name: Prefix + "rule." + r.Name + ".ingress", Order: OrderRules, Pods: c.ofClosed(r.To), Ingress: rules()})
 	}
 	return nil
+}
+
+// outside takes the cluster's own ranges out of wider ones: pods are meant by their labels, and "everywhere" is the world.
+func (c *compiler) outside(p v1alpha1.NetworkPeer) v1alpha1.NetworkPeer {
+	p.Except = slices.Clone(p.Except)
+	for _, own := range []netip.Prefix{c.facts.PodCIDR, c.facts.ServiceCIDR, c.facts.MachineCIDR} {
+		in := func(s string) bool { return inside(own.String(), s) }
+		if slices.ContainsFunc(p.CIDRs, in) && !slices.ContainsFunc(p.Except, in) {
+			p.Except = append(p.Except, own.String())
+		}
+	}
+	return p
 }
 
 // named peers are those that Kubernetes' NetworkPolicies can be placed for, or can name.
