@@ -106,7 +106,7 @@ func judge(c *network.Connection, simulated network.Reach, o Outcome) network.Re
 	switch {
 	case o.State == Reached:
 		return network.Yes
-	case o.State == Silent && simulated == network.Yes && c.To.Machine == "":
+	case simulated == network.Yes && c.To.Machine == "":
 		return network.Unknown // an address outside, where nobody need be
 	case o.State == Silent && simulated == network.Yes && c.Port.Protocol == "UDP" && (!pod || c.Service != ""):
 		return network.Unknown // a program that says nothing, where nobody can listen for what comes in

@@ -134,6 +134,7 @@ func TestJudge(t *testing.T) {
 		{"silence of a machine's program", host, udp, "", network.Yes, Silent, network.Unknown},
 		{"silence outside", outside, tcp, "", network.Yes, Silent, network.Unknown},
 		{"silence outside, as it must be", outside, tcp, "", network.No, Silent, network.No},
+		{"nobody outside", outside, tcp, "", network.Yes, Refused, network.Unknown},
 		{"a refusal on the way", host, tcp, "", network.Yes, Refused, network.No},
 	} {
 		got := judge(&network.Connection{To: c.to, Port: c.port, Service: c.service}, c.simulated, Outcome{State: c.state})

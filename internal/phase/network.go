@@ -56,24 +56,29 @@ func Network(ctx context.Context, c *Cluster) (*observe.Network, error) {
 		return nil, err
 	}
 	d := c.desiredFor("", machines, trust{})
-	told := c.declaredNetwork(machines)
+	told, rules := c.declaredNetwork(machines), Rules(c.Spec)
+	reaches := between(rules)
 	compiled, err := network.CompileFor(told)
 	if err != nil {
 		return nil, err
 	}
 	n := &observe.Network{Machines: c.Provider, Declared: network.Declaration{Policy: told.Policy,
-		MachineCIDR: netip.MustParsePrefix(told.MachineCIDR), APIServer: told.APIServer, Between: between}}
+		MachineCIDR: netip.MustParsePrefix(told.MachineCIDR), APIServer: told.APIServer, Between: reaches}}
 	in, policies, err := observe.Live(ctx, client, observe.Peers(ctx, c.Provider, running(machines, d)))
 	if err != nil {
 		return nil, err
 	}
-	in.MachinePorts = machinePorts()
+	in.MachinePorts = machinePorts(rules)
+	in.Internet = internetAddress
 	n.Inventory = in
-	n.World = network.World{Policies: policies, Global: compiled.Global, Sets: compiled.Sets, Hosts: compiled.Hosts, Between: between}
+	n.World = network.World{Policies: policies, Global: compiled.Global, Sets: compiled.Sets, Hosts: compiled.Hosts, Between: reaches}
 	n.Own = n.World
 	n.Own.Policies = slices.DeleteFunc(slices.Clone(policies), func(p networkingv1.NetworkPolicy) bool { return !baseline.Manages(p.Labels) })
 	return n, nil
 }
+
+// internetAddress is one of those that stand for all the others: of a range that is nobody's (RFC 5737).
+var internetAddress = netip.MustParseAddr("203.0.113.1")
 
 // running are the machines that can be looked at.
 func running(machines []provider.Machine, d unit.Desired) []unit.Machine {
@@ -86,25 +91,38 @@ func running(machines []provider.Machine, d unit.Desired) []unit.Machine {
 	return out
 }
 
-// between is what the network between machines lets through: the security groups.
-func between(from, to network.Peer, port network.Port) (bool, string) {
-	for _, r := range Rules() {
-		if r.From == from.Role && to.Machine != "" && r.To.Role == to.Role && r.To.Port == uint16(port.Number) &&
-			strings.EqualFold(r.To.Protocol, string(port.Protocol)) {
-			return true, r.Why
+// between says what the network between machines lets through, and to where: the security groups.
+func between(rules []provider.Rule) func(from, to network.Peer, port network.Port) (bool, string) {
+	return func(from, to network.Peer, port network.Port) (bool, string) {
+		role := to.Role
+		if to.Machine == "" {
+			role = provider.Outside
 		}
+		if network.Metadata.Contains(to.Address) {
+			return port == metadataPort, "what the network tells every machine"
+		}
+		for _, r := range rules {
+			if r.From == from.Role && r.To.Role == role && (r.To.Port == 0 || r.To.Port == uint16(port.Number)) && meansProtocol(r.To.Protocol, port) {
+				return true, r.Why
+			}
+		}
+		return false, "no security group lets " + string(from.Role) + " machines connect there"
 	}
-	if to.Machine == "" {
-		return false, "machines have no way out"
-	}
-	return false, "no security group lets " + string(from.Role) + " machines connect to it"
+}
+
+// metadataPort is the one that a cloud answers at.
+var metadataPort = network.Port{Protocol: corev1.ProtocolTCP, Number: 80}
+
+// meansProtocol: a rule that names none is for TCP and UDP.
+func meansProtocol(protocol string, port network.Port) bool {
+	return strings.EqualFold(protocol, string(port.Protocol)) || protocol == "" && port.Protocol != corev1.ProtocolSCTP
 }
 
 // machinePorts are what machines of each role are asked for by others.
-func machinePorts() map[v1alpha1.Role][]network.Port {
+func machinePorts(rules []provider.Rule) map[v1alpha1.Role][]network.Port {
 	out := map[v1alpha1.Role][]network.Port{}
-	for _, r := range Rules() {
-		if r.From != provider.Operator {
+	for _, r := range rules {
+		if r.From != provider.Operator && r.To.Role != provider.Outside && r.To.Port != 0 && r.To.Protocol != "" {
 			out[r.To.Role] = append(out[r.To.Role], network.Port{Protocol: corev1.Protocol(strings.ToUpper(r.To.Protocol)), Number: int32(r.To.Port)})
 		}
 	}
