@@ -46,9 +46,12 @@ func (s spaces) listen(pods []netip.Addr) (*ears, error) {
 // toNetwork gives a protocol's number as packet sockets want it: in network order.
 func toNetwork(n uint16) uint16 { return n<<8 | n>>8 }
 
+// lastPackets is how many are still looked at after the end: those that had come in by then.
+const lastPackets = 10000
+
 func (e *ears) hear(fd int) {
 	packet := make([]byte, 2048)
-	for {
+	for left := lastPackets; left > 0; {
 		n, _, err := unix.Recvfrom(fd, packet, 0)
 		if err == nil {
 			if token, ok := tokenIn(packet[:n]); ok {
@@ -57,12 +60,16 @@ func (e *ears) hear(fd int) {
 				e.mu.Unlock()
 			}
 		}
+		quiet := errors.Is(err, unix.EAGAIN)
 		select {
 		case <-e.stop:
-			return
+			if quiet {
+				return
+			}
+			left--
 		default:
 		}
-		if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+		if err != nil && !quiet && !errors.Is(err, unix.EINTR) {
 			return
 		}
 	}
