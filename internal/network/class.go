@@ -73,8 +73,8 @@ type Inventory struct {
 	// MachinePorts are what machines of a role have to say something on.
 	MachinePorts map[v1alpha1.Role][]Port
 	Services     []Service
-	// Internet is an address outside that the machines have a way to.
-	Internet netip.Addr
+	// Internet are addresses outside: the first that no declared range has stands for the rest of the world.
+	Internet []netip.Addr
 }
 
 // sampled is how many of a class are looked at, on as many machines as there are: their labels are the same.
@@ -220,7 +220,7 @@ func beyond(in *Inventory, declared v1alpha1.NetworkPolicy) []Class {
 				ports = append(ports, rulePorts(r)...)
 			}
 		}
-		add("set "+s.Name, KindSet, firstOf(s.CIDRs, nil), ports)
+		add(setPrefix+s.Name, KindSet, firstOf(s.CIDRs, nil), ports)
 	}
 	named := map[string]bool{}
 	for _, r := range declared.Rules {
@@ -230,9 +230,24 @@ func beyond(in *Inventory, declared v1alpha1.NetworkPolicy) []Class {
 		}
 	}
 	add("metadata", KindMetadata, Metadata.Addr(), []Port{{corev1.ProtocolTCP, 80}})
-	add("internet", KindInternet, in.Internet, []Port{{corev1.ProtocolTCP, 443}})
+	for _, a := range in.Internet {
+		if !slices.ContainsFunc(out, func(c Class) bool { return c.covers(declared, a) }) {
+			add("internet", KindInternet, a, []Port{{corev1.ProtocolTCP, 443}})
+			break
+		}
+	}
 	return out
 }
+
+// covers says whether a declared set or range has an address.
+func (c *Class) covers(declared v1alpha1.NetworkPolicy, a netip.Addr) bool {
+	if name, ok := strings.CutPrefix(c.Name, setPrefix); ok {
+		return slices.ContainsFunc(declared.Sets, func(s v1alpha1.AddressSet) bool { return s.Name == name && inCIDRs(s.CIDRs, a) })
+	}
+	return inCIDRs(strings.Split(c.Name, ","), a)
+}
+
+const setPrefix = "set "
 
 // firstOf is an address within the ranges: the first that could be a host's and is not excepted.
 func firstOf(cidrs, except []string) netip.Addr {

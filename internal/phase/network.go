@@ -69,7 +69,7 @@ func Network(ctx context.Context, c *Cluster) (*observe.Network, error) {
 		return nil, err
 	}
 	in.MachinePorts = machinePorts(rules)
-	in.Internet = internetAddress
+	in.Internet = internet
 	n.Inventory = in
 	n.World = network.World{Policies: policies, Global: compiled.Global, Sets: compiled.Sets, Hosts: compiled.Hosts, Between: reaches}
 	n.Own = n.World
@@ -77,8 +77,8 @@ func Network(ctx context.Context, c *Cluster) (*observe.Network, error) {
 	return n, nil
 }
 
-// internetAddress is one of those that stand for all the others: of a range that is nobody's (RFC 5737).
-var internetAddress = netip.MustParseAddr("203.0.113.1")
+// internet are addresses that stand for all the others: of ranges that are nobody's (RFC 5737).
+var internet = []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("192.0.2.1")}
 
 // running are the machines that can be looked at.
 func running(machines []provider.Machine, d unit.Desired) []unit.Machine {
