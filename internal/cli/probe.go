@@ -36,7 +36,7 @@ func probeCommand() *cobra.Command {
 		Args:  cobra.MinimumNArgs(1),
 		RunE:  func(cmd *cobra.Command, args []string) error { return serveAll(cmd.Context(), args) },
 	}
-	cmd.AddCommand(connect, serve)
+	cmd.AddCommand(connect, serve, firstCommand(), witnessCommand(), watchCommand(), sinkCommand(), speedCommand())
 	return cmd
 }
 
