@@ -59,6 +59,10 @@ bench: bundle ## measure, as JSON
 	@ASHLAR=$(CURDIR)/bin/ashlar go run ./test/bench
 	@go test ./internal/authz -run '^$$' -bench . >&2
 
+.PHONY: bench-network
+bench-network: bundle ## measure the network of pods, as JSON
+	@ASHLAR=$(CURDIR)/bin/ashlar go run ./test/bench -network
+
 .PHONY: scale
 scale: bundle ## play many machines to a real Vault, as JSON
 	@VAULT=$$(bin/ashlar bundle path)/bin/vault go run ./test/scale

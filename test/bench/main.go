@@ -58,8 +58,13 @@ type report struct {
 
 func main() {
 	runs := flag.Int("n", 3, "how many runs")
+	policies := networkFlags()
 	flag.Parse()
-	if err := bench(*runs); err != nil {
+	run := func() error { return bench(*runs) }
+	if policies.only {
+		run = func() error { return network(*policies) }
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
