@@ -59,21 +59,36 @@ func (p place) command(ctx context.Context, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, p.probe[0], append(p.probe[1:len(p.probe):len(p.probe)], args...)...)
 }
 
-// bare makes what Ashlar is measured against: two hosts, joined by a wire with VXLAN over it, two pods on the one and one
-// on the other. There are no rules, nothing is tracked, and no address is translated.
+// bare makes what Ashlar is measured against: two pods on one host, and one on each of two more, joined with the first by
+// VXLAN: over one wire, and over two with a router between, as machines are. There are no rules, nothing is tracked, and
+// no address is translated.
 const bare = `set -e
-for n in host-0 host-1 pod-0 pod-1 pod-2; do ip netns add bench-$n; ip -n bench-$n link set lo up; done
-ip link add wire netns bench-host-0 type veth peer name wire netns bench-host-1
-for h in 0 1; do
-  ip -n bench-host-$h address add 198.18.0.$((h+1))/30 dev wire
-  ip -n bench-host-$h link set wire up
-  ip -n bench-host-$h link add overlay type vxlan id 4096 local 198.18.0.$((h+1)) remote 198.18.0.$((2-h)) dstport 4789 dev wire
-  ip -n bench-host-$h address add 198.18.1.$((h+1))/30 dev overlay
-  ip -n bench-host-$h link set overlay up mtu %[1]d
-  ip netns exec bench-host-$h sysctl -q -w net.ipv4.ip_forward=1
+for n in host-0 host-1 host-2 pod-0 pod-1 pod-2 pod-3 router; do
+  ip netns add bench-$n
+  ip -n bench-$n link set lo up
+  ip netns exec bench-$n sysctl -q -w net.ipv4.ip_forward=1
 done
-for p in 0 1 2; do
-  h=$((p/2))
+wire() { # namespace address namespace address
+  ip link add to-${3#bench-} netns $1 type veth peer name to-${1#bench-} netns $3
+  ip -n $1 address add $2 dev to-${3#bench-}; ip -n $1 link set to-${3#bench-} up
+  ip -n $3 address add $4 dev to-${1#bench-}; ip -n $3 link set to-${1#bench-} up
+}
+overlay() { # namespace own-address its-address name inside number
+  ip -n $1 link add $4 type vxlan id $6 local $2 remote $3 dstport 4789
+  ip -n $1 address add $5 dev $4
+  ip -n $1 link set $4 up mtu %[1]d
+}
+wire bench-host-0 198.18.0.1/30 bench-host-1 198.18.0.2/30
+overlay bench-host-0 198.18.0.1 198.18.0.2 direct 198.18.1.1/30 4096
+overlay bench-host-1 198.18.0.2 198.18.0.1 direct 198.18.1.2/30 4096
+wire bench-host-0 198.18.0.5/30 bench-router 198.18.0.6/30
+wire bench-host-2 198.18.0.9/30 bench-router 198.18.0.10/30
+ip -n bench-host-0 route add 198.18.0.8/30 via 198.18.0.6
+ip -n bench-host-2 route add 198.18.0.4/30 via 198.18.0.10
+overlay bench-host-0 198.18.0.5 198.18.0.9 routed 198.18.1.5/30 4097
+overlay bench-host-2 198.18.0.9 198.18.0.5 routed 198.18.1.6/30 4097
+for p in 0 1 2 3; do
+  h=$((p/2 + p/3))
   ip link add pod-$p netns bench-host-$h mtu %[1]d type veth peer name eth0 netns bench-pod-$p mtu %[1]d
   ip -n bench-host-$h address add 198.18.2.$((4*p+1))/30 dev pod-$p
   ip -n bench-host-$h link set pod-$p up
@@ -82,10 +97,12 @@ for p in 0 1 2; do
   ip -n bench-pod-$p route add default via 198.18.2.$((4*p+1))
 done
 ip -n bench-host-0 route add 198.18.2.8/30 via 198.18.1.2
+ip -n bench-host-0 route add 198.18.2.12/30 via 198.18.1.6
 ip -n bench-host-1 route add 198.18.2.0/29 via 198.18.1.1
+ip -n bench-host-2 route add 198.18.2.0/29 via 198.18.1.5
 `
 
-const noBare = `for n in host-0 host-1 pod-0 pod-1 pod-2; do ip netns delete bench-$n 2>/dev/null; done; true`
+const noBare = `for n in host-0 host-1 host-2 pod-0 pod-1 pod-2 pod-3 router; do ip netns delete bench-$n 2>/dev/null; done; true`
 
 // podMTU is that of the cluster's pods, so that packets are as large.
 const podMTU = 1450
@@ -104,15 +121,22 @@ func (b *bed) speeds(ctx context.Context, rounds int) (map[string]comparison, er
 		return nil, fmt.Errorf("make bare network namespaces: %w", err)
 	}
 	from := [2]place{b.podPlace(b.workers[0], b.servers[0]), barePlace("bench-pod-0", "198.18.2.2")}
+	across := b.podPlace(b.workers[1], b.servers[1])
 	ways := map[string][2]place{
-		"same worker": {b.podPlace(b.workers[0], second), barePlace("bench-pod-1", "198.18.2.6")},
-		"across":      {b.podPlace(b.workers[1], b.servers[1]), barePlace("bench-pod-2", "198.18.2.10")},
+		"same worker":                  {b.podPlace(b.workers[0], second), barePlace("bench-pod-1", "198.18.2.6")},
+		"across, beside one wire":      {across, barePlace("bench-pod-2", "198.18.2.10")},
+		"across, beside a bare router": {across, barePlace("bench-pod-3", "198.18.2.14")},
 	}
 	sinks, stop := context.WithCancel(ctx)
 	var running errgroup.Group
+	listens := map[string]bool{}
 	defer func() { stop(); _ = running.Wait() }()
 	for _, to := range ways {
 		for _, p := range to {
+			if listens[p.address] {
+				continue
+			}
+			listens[p.address] = true
 			running.Go(p.command(sinks, "sink", fmt.Sprintf("0.0.0.0:%d", portSink)).Run)
 		}
 	}

@@ -65,6 +65,15 @@ type crowd struct {
 	workers          []string
 	size             int // pods of one round on a worker
 	witnesses        []netip.Addr
+	manifest         string // what is made in one go with the pods
+}
+
+// fresh is the same in a namespace that does not exist yet: its policies are as new as its pods.
+func (c crowd) fresh(t *testing.T, round int) crowd {
+	c.namespace = fmt.Sprintf("%s-%d", c.namespace, round)
+	c.manifest = fmt.Sprintf(firstPacket, c.namespace)
+	t.Cleanup(func() { kubectl(t, "delete", "namespace", c.namespace, "--wait=false", "--ignore-not-found") })
+	return c
 }
 
 // at is an address of a worker's own. The last of the pods' addresses are far from those that are given out in turn.
@@ -98,7 +107,8 @@ func list(addresses []netip.Addr) []string {
 
 // TestFirstPacket starts pods whose first action is to talk, under a policy that lets nothing in and nothing out, while
 // others knock at their addresses since before they exist. Not one packet may pass in either direction, on the same
-// worker or across. Pods without such a policy show that everything would be heard.
+// worker or across. Every other round, the namespace and its policy are made together with the pods. Pods without such a
+// policy show that everything would be heard.
 func TestFirstPacket(t *testing.T) {
 	c := crowd{namespace: "first-packet", image: importImage(t, "ashlar"), workers: []string{"worker-0", "worker-1"}, size: 5}
 	starts := 20
@@ -116,8 +126,12 @@ func TestFirstPacket(t *testing.T) {
 	kubectl(t, "wait", "pods", "--all", "--namespace="+c.namespace, "--for=condition=Ready", "--timeout=60s")
 
 	isolated := 0
-	for isolated < starts {
-		for name, s := range c.round(t, "isolated") {
+	for round := 0; isolated < starts; round++ {
+		in := c
+		if round%2 == 1 {
+			in = c.fresh(t, round)
+		}
+		for name, s := range in.round(t, "isolated") {
 			isolated++
 			if s.Received > 0 {
 				t.Errorf("%s received %d packets", name, s.Received)
@@ -156,7 +170,7 @@ func (c crowd) round(t *testing.T, policy string) map[string]wire.Start {
 	for i, a := range c.addresses(policy) {
 		manifest.WriteString(c.pod(fmt.Sprintf("%s-%d", policy, i), policy, a, i/c.size, append([]string{"first"}, list(c.witnesses)...)...))
 	}
-	apply(t, manifest.String())
+	apply(t, c.manifest+manifest.String())
 	subjects := []string{"--namespace=" + c.namespace, "--selector=first"}
 	kubectl(t, append([]string{"wait", "pods", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=90s"}, subjects...)...)
 	starts := map[string]wire.Start{}
