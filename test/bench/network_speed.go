@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/wire"
 )
 
@@ -33,26 +34,32 @@ func compared(pods, bare []float64) pair {
 	return p
 }
 
-// place is a network namespace, and how to run `ashlar probe` in it. It is the same program, outside of any pod's
-// limits: only the network differs.
+// place is a network namespace, and how to run `ashlar probe` in it. It is the same program in the same control group, and
+// both ends of a connection have one CPU: only the network differs, and no CPU has to wake another.
 type place struct {
 	address string
 	probe   []string // a command, less the arguments of `ashlar probe`
 }
 
-// inPod runs a command in the network of the pod with an address: its namespace is one of those that containerd keeps.
-const inPod = `for n in /run/netns/*; do
-  if nsenter --net="$n" ip -4 -o address show | grep -qwF "$1"; then exec nsenter --net="$n" "${@:2}"; fi
+// inPod runs a command in the network of the cluster's pod with an address.
+const inPod = `for p in $(lsns --type=net --noheadings --raw --output=PID); do
+  if grep -qF "/ashlar/$1/" "/proc/$p/cgroup" && nsenter --target="$p" --net ip -4 -o address show | grep -qwF "$2"; then
+    exec nsenter --target="$p" --net "${@:3}"
+  fi
 done
-echo "no pod here has the address $1" >&2
+echo "no pod of $1 has the address $2" >&2
 exit 1`
 
-func (b *bed) podPlace(worker, address string) place {
-	return place{address, []string{os.Getenv("ASHLAR"), "-f", b.file, "exec", worker, "--", "bash", "-c", inPod, "bash", address, unit.Bin + "/ashlar", "probe"}}
+func probe() []string {
+	return []string{"taskset", "--cpu-list", strconv.Itoa(runtime.NumCPU() - 1), os.Getenv("ASHLAR"), "probe"}
+}
+
+func podPlace(address string) place {
+	return place{address, append([]string{"bash", "-c", inPod, "bash", name, address}, probe()...)}
 }
 
 func barePlace(namespace, address string) place {
-	return place{address, []string{"nsenter", "--net=/run/netns/" + namespace, os.Getenv("ASHLAR"), "probe"}}
+	return place{address, append([]string{"nsenter", "--net=/run/netns/" + namespace}, probe()...)}
 }
 
 func (p place) command(ctx context.Context, args ...string) *exec.Cmd {
@@ -120,10 +127,10 @@ func (b *bed) speeds(ctx context.Context, rounds int) (map[string]comparison, er
 	if err := script(ctx, fmt.Sprintf(bare, podMTU)); err != nil {
 		return nil, fmt.Errorf("make bare network namespaces: %w", err)
 	}
-	from := [2]place{b.podPlace(b.workers[0], b.servers[0]), barePlace("bench-pod-0", "198.18.2.2")}
-	across := b.podPlace(b.workers[1], b.servers[1])
+	from := [2]place{podPlace(b.servers[0]), barePlace("bench-pod-0", "198.18.2.2")}
+	across := podPlace(b.servers[1])
 	ways := map[string][2]place{
-		"same worker":                  {b.podPlace(b.workers[0], second), barePlace("bench-pod-1", "198.18.2.6")},
+		"same worker":                  {podPlace(second), barePlace("bench-pod-1", "198.18.2.6")},
 		"across, beside one wire":      {across, barePlace("bench-pod-2", "198.18.2.10")},
 		"across, beside a bare router": {across, barePlace("bench-pod-3", "198.18.2.14")},
 	}
