@@ -61,7 +61,7 @@ bench: bundle ## measure, as JSON
 
 .PHONY: bench-network
 bench-network: bundle ## measure the network of pods, as JSON
-	@ASHLAR=$(CURDIR)/bin/ashlar go run ./test/bench -network
+	@ASHLAR=$(CURDIR)/bin/ashlar go run ./test/bench -part network
 
 .PHONY: scale
 scale: bundle ## play many machines to a real Vault, as JSON

@@ -15,6 +15,11 @@ func Default(c *Cluster) {
 	setDefault(&s.Network.PodCIDR, "10.244.0.0/16")
 	setDefault(&s.Network.ServiceCIDR, "10.96.0.0/16")
 	setDefault(&s.Network.ClusterDomain, "cluster.local")
+	for i := range s.Network.Policy.Rules {
+		for j := range s.Network.Policy.Rules[i].Ports {
+			setDefault(&s.Network.Policy.Rules[i].Ports[j].Protocol, ProtocolTCP)
+		}
+	}
 	setDefault(&s.PKI.LeafTTL.Duration, 24*time.Hour)
 	setDefault(&s.PKI.CATTL.Duration, 10*365*24*time.Hour)
 	setDefault(&s.PKI.InitTokenTTL.Duration, 10*time.Minute)
@@ -33,9 +38,16 @@ func Default(c *Cluster) {
 		}
 		setDefault(&c.RBAC, c.ABAC)
 	}
+	for i := range s.Exposure.Services {
+		setDefault(&s.Exposure.Services[i].TargetPort, s.Exposure.Services[i].Port)
+	}
 
+	needed := []Role{RoleVault, RoleEtcd, RoleLB}
+	if len(s.Exposure.Services) > 0 {
+		needed = append(needed, RolePublicLB)
+	}
 	var missing []Pool
-	for _, role := range []Role{RoleVault, RoleEtcd, RoleLB} {
+	for _, role := range needed {
 		if !slices.ContainsFunc(s.Pools, func(p Pool) bool { return p.Role == role }) {
 			missing = append(missing, Pool{Name: string(role), Role: role, Count: 1})
 		}

@@ -25,10 +25,29 @@ spec:
 {{- range .Pools }}
     - {{ "{" }}name: {{ .Name }}, role: {{ .Role }}, count: {{ .Count }}} # {{ about .Role }}
 {{- end }}
-  network: # IPv4 ranges; they overlap neither each other nor the machines'
+    # - {name: bastion, role: bastion, count: 1} # {{ about "bastion" }}
+    # - {name: hub, role: hub, count: 1} # {{ about "hub" }}
+  network: # IPv4 ranges; they overlap neither each other nor the machines'; and what pods may reach
     podCIDR: {{ .Network.PodCIDR }} # default: addresses of pods; at least a /20
     serviceCIDR: {{ .Network.ServiceCIDR }} # default: addresses of Services; /12 to /24
     clusterDomain: {{ .Network.ClusterDomain }} # default: the DNS suffix of Services
+  #   policy: # what pods may reach, and who may reach them; default: nothing but DNS, and nobody
+  #     open: # namespaces without that default, by name or by labels
+  #       - {namespace: sandbox}
+  #       - labels: {team: research}
+  #     sets: # named groups of addresses
+  #       - {name: mirrors, cidrs: [198.51.100.0/25, 192.0.2.7/32]}
+  #     rules: # what is allowed; each opens both ends, where these are pods
+  #       - name: shop-to-orders
+  #         from: {namespace: shop, podLabels: {app: web}}
+  #         to: {namespace: orders, podLabels: {app: api}}
+  #         ports: [{protocol: TCP, port: 8080, endPort: 8089}] # default: all; protocol TCP, endPort the same
+  #       - {name: builds-to-mirrors, from: {namespaceLabels: {team: build}}, to: {set: mirrors}, ports: [{port: 443}]}
+  #       - {name: operators-to-api, from: {namespace: operators}, to: {api: true}}
+  #       - {name: office-to-shop, from: {cidrs: [172.20.0.0/16], except: [172.20.9.0/24]}, to: {namespace: shop}}
+  #     metadata: # pods that may reach 169.254.169.254
+  #       - {namespace: cloud-controllers}
+  #     metadataFromHosts: false # default: nor may workers themselves, and pods with hostNetwork
   pki: # lifetimes of credentials
     leafTTL: {{ short .PKI.LeafTTL.Duration }} # default: of each certificate that is no CA, renewed at half of it
     caTTL: {{ short .PKI.CATTL.Duration }} # default: of each CA
@@ -58,6 +77,14 @@ spec:
   #       sha256: 1a3a354d742fc64a35f26d4df1e25d7053f5bd503c71f124f2e97be774d83c29 # of the token
   #       expires: 2027-01-31T00:00:00Z
   #       reason: its appliance can send nothing but a fixed header
+  # exposure: # what the internet may reach; nothing, unless a pool of role bastion or a service is declared
+  #   trustedCIDRs: [198.51.100.0/24] # who may: no default; 0.0.0.0/0 also takes acknowledgeEverybody: true
+  #   services: # ports of the public load balancer, a machine of its own
+  #     - name: jenkins
+  #       port: 443
+  #       pool: worker # whose machines serve it; of role hub or worker
+  #       targetPort: 30443 # default: as port
+  #       # plaintext: true # default: only TLS passes
   authorization: # what pods may ask of the API; what people may is RBAC's, whatever the mode
     mode: {{ .Authorization.Mode }} # default: who decides about ServiceAccounts: RBAC; ABAC; or Shadow: RBAC, then ABAC, which is recorded
     serviceAccounts: # default: what those of a namespace may: nothing, read-own-namespace, read-only or everything
@@ -74,6 +101,9 @@ func about(r Role) string {
 		RoleLB:           "default: the load balancer in front of the API servers; 1",
 		RoleControlPlane: "API servers, controllers, schedulers; at least 1",
 		RoleWorker:       "what runs pods; at least 1",
+		RoleBastion:      "the way in for people who need a shell; 1",
+		RolePublicLB:     "the load balancer in front of public services; 1",
+		RoleHub:          "what runs beside Kubernetes, such as Jenkins; at least 1",
 	}[r]
 }
 

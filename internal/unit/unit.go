@@ -119,6 +119,8 @@ func For(d Desired) []Unit {
 		return controlPlane(d)
 	case v1alpha1.RoleWorker:
 		return worker(d)
+	case v1alpha1.RolePublicLB:
+		return publicLB(d)
 	default:
 		return nil
 	}

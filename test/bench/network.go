@@ -20,7 +20,7 @@ import (
 	"ashlar.dev/ashlar/internal/phase"
 )
 
-// networkReport is what `bench -network` prints: how long policies take to be in force, and what the network carries.
+// networkReport is what `bench -part network` prints: how long policies take to be in force, and what the network carries.
 type networkReport struct {
 	Pods int `json:"pods"`
 	// Latency is from the API's answer to the first connection that ends otherwise, on the slower of two workers, while so
@@ -55,14 +55,12 @@ func distributionOf(s []float64) distribution {
 
 // networkOptions say how much is measured.
 type networkOptions struct {
-	only                  bool
 	pods, toggles, rounds int
 	policies              []int
 }
 
 func networkFlags() *networkOptions {
 	o := &networkOptions{policies: []int{10, 100, 1000}}
-	flag.BoolVar(&o.only, "network", false, "measure the network of pods, and nothing else")
 	flag.IntVar(&o.pods, "pods", 40, "how many pods the policies select")
 	flag.IntVar(&o.toggles, "toggles", 20, "how often a policy is made and removed, at each number of policies")
 	flag.IntVar(&o.rounds, "rounds", 10, "how often throughput and latency are measured")
@@ -88,7 +86,7 @@ func network(o networkOptions) error {
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "cluster.yaml")
-	if err := os.WriteFile(file, []byte(cluster), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(openCluster), 0o600); err != nil {
 		return err
 	}
 	defer func() { _, _, _ = ashlar(file, "down") }()
@@ -97,7 +95,7 @@ func network(o networkOptions) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
-	spec, err := v1alpha1.Decode([]byte(cluster), file)
+	spec, err := v1alpha1.Decode([]byte(openCluster), file)
 	if err != nil {
 		return err
 	}
@@ -121,6 +119,9 @@ func network(o networkOptions) error {
 	out.SetIndent("", "  ")
 	return out.Encode(r)
 }
+
+// openCluster is the same cluster, whose pods talk to each other unless a policy of the measurement says otherwise.
+const openCluster = cluster + "  network: {policy: {open: [{namespace: " + benchNamespace + "}]}}\n"
 
 // bed is where measurements of the network are made: a namespace with a server on each worker.
 type bed struct {

@@ -35,8 +35,7 @@ func (b *bed) importImage() error {
 	return errImage
 }
 
-// namespace makes the namespace, whose pods are open to all unless a policy of the measurement says otherwise: its "open"
-// policy selects all but the servers, which no other selects.
+// namespace makes the namespace, which the cluster's file declares open.
 func (b *bed) namespace(ctx context.Context) error {
 	labels := map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}
 	if _, err := b.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: benchNamespace, Labels: labels}}, metav1.CreateOptions{}); err != nil {

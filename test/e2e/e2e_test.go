@@ -67,7 +67,7 @@ func run(m *testing.M) int {
 	return code
 }
 
-// clusterFile is a small cluster: two workers, one of everything else.
+// clusterFile is a small cluster: two workers, one of everything else, and a service that some of the internet may reach.
 func clusterFile(name string) string {
 	return fmt.Sprintf(`apiVersion: ashlar.dev/v1alpha1
 kind: Cluster
@@ -77,6 +77,16 @@ spec:
   pools:
   - {name: control-plane, role: control-plane, count: 1}
   - {name: worker, role: worker, count: 2}
+  - {name: bastion, role: bastion, count: 1}
+  exposure:
+    trustedCIDRs: [198.51.100.0/24]
+    services: [{name: web, port: 443, pool: worker, targetPort: 30443}]
+  network:
+    policy:
+      open: # namespaces of TestNetpol, which knows of no default
+      - {labels: {e2e-framework: netpol}}
+      - {labels: {e2e-framework: udp-network-policy}}
+      - {labels: {e2e-framework: sctp-network-policy}}
 `, name)
 }
 
