@@ -57,8 +57,11 @@ func createNamespace(name string) error {
 // removeNamespace forgets the name; the namespace goes with the last process in it.
 func removeNamespace(name string) error {
 	path := namespacePath(name)
-	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("remove network namespace %s: %w", name, err)
+	// Where /run/netns is itself a shared mount, a name may be mounted more than once.
+	for err := error(nil); err == nil; {
+		if err = unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) {
+			return fmt.Errorf("remove network namespace %s: %w", name, err)
+		}
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove network namespace %s: %w", name, err)
