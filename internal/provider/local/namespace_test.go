@@ -38,7 +38,7 @@ func TestNamesAreNotHidden(t *testing.T) {
 			return err
 		}
 		if _, err := os.Stat(namespacePath("ours")); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("the name is still there: %v", err)
+			return errors.Join(errors.New("the name is still there"), err)
 		}
 		_, err = os.Stat(namespacePath("theirs"))
 		return err
