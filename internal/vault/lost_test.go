@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // lossy is a connection that ends instead of bringing the next answer.
@@ -46,5 +48,35 @@ func TestTokenEndsThoughTheAnswerIsLost(t *testing.T) {
 	}
 	if err := work.get(c.ctx, "auth/token/lookup-self", &struct{}{}); !errors.Is(err, ErrDenied) {
 		t.Errorf("the root token lives: %v", err)
+	}
+}
+
+// TestTokensEndWhileTheyAreLookedAt: others log in and out all the time, and that is no reason to fail.
+func TestTokensEndWhileTheyAreLookedAt(t *testing.T) {
+	c := startCluster(t)
+	c.asRoot(func(root *Client) error { return root.SetPerson(c.ctx, Person{Name: "alice"}, "correct horse") })
+	var ended atomic.Int64
+	ctx, stop := context.WithCancel(c.ctx)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				if session, _, err := c.anonymous.LoginPerson(c.ctx, "alice", "correct horse"); err == nil && session.RevokeSelf(c.ctx) == nil {
+					ended.Add(1)
+				}
+			}
+		})
+	}
+	looks := 0
+	for began := time.Now(); time.Since(began) < 3*time.Second || looks < 20; looks++ {
+		if _, err := c.operator.endTokens(c.ctx, func(issuedToken) bool { return false }); err != nil {
+			t.Errorf("look %d: %v", looks, err)
+			break
+		}
+	}
+	stop()
+	wg.Wait()
+	if t.Logf("%d looks, %d tokens ended meanwhile", looks, ended.Load()); ended.Load() == 0 {
+		t.Error("no token ended meanwhile")
 	}
 }

@@ -151,17 +151,28 @@ func (c *Client) endTokens(ctx context.Context, meant func(issuedToken) bool) (i
 	}
 	ended, err := gather(ctx, accessors, func(ctx context.Context, accessor string) ([]string, error) {
 		var t issuedToken
-		err := c.put(ctx, "auth/token/lookup-accessor", map[string]any{"accessor": accessor}, &t)
-		var refused *Error
-		if errors.As(err, &refused) && !errors.Is(err, ErrDenied) {
-			return nil, nil // it expired in between
-		}
-		if err != nil || !meant(t) {
+		there, err := c.lookUp(ctx, accessor, &t)
+		if err != nil || !there || !meant(t) {
 			return nil, err
 		}
 		return []string{accessor}, c.EndToken(ctx, accessor)
 	})
 	return len(ended), err
+}
+
+// lookUp reads what Vault says of a token into out, and says whether the token is still there. Of one that ends in that very moment
+// Vault says that permission is denied, and a moment later that it knows of none.
+func (c *Client) lookUp(ctx context.Context, accessor string, out any) (there bool, err error) {
+	for range 3 {
+		err = c.put(ctx, "auth/token/lookup-accessor", map[string]any{"accessor": accessor}, out)
+		if !errors.Is(err, ErrDenied) {
+			break
+		}
+	}
+	if refused := (*Error)(nil); errors.As(err, &refused) && !errors.Is(err, ErrDenied) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // EndToken revokes a token by its accessor; one that has ended is no error.

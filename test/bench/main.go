@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,19 +20,20 @@ import (
 	"time"
 )
 
-const (
-	name    = "bench"
-	timeout = 5 * time.Minute
-	cluster = `apiVersion: ashlar.dev/v1alpha1
+const timeout = 5 * time.Minute
+
+// name is the cluster's; ASHLAR_NAME chooses another.
+var name = cmp.Or(os.Getenv("ASHLAR_NAME"), "bench")
+
+const cluster = `apiVersion: ashlar.dev/v1alpha1
 kind: Cluster
-metadata: {name: ` + name + `}
+metadata: {name: %s}
 spec:
   provider: {local: {}}
   pools:
   - {name: control-plane, role: control-plane, count: 1}
   - {name: worker, role: worker, count: 2}
 `
-)
 
 // spread is what several runs came to.
 type spread struct {
@@ -79,7 +81,7 @@ func bench(runs int, part string) error {
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "cluster.yaml")
-	if err := os.WriteFile(file, []byte(cluster), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, cluster, name), 0o600); err != nil {
 		return err
 	}
 	defer func() { _, _, _ = ashlar(file, "down") }()

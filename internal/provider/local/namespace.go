@@ -32,7 +32,7 @@ func keepNamespace(source, name string) error {
 	if err := removeNamespace(name); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(namespaceDir, 0o755); err != nil {
+	if err := shareNamespaceDir(); err != nil {
 		return err
 	}
 	if err := os.WriteFile(namespacePath(name), nil, 0o444); err != nil {
@@ -40,6 +40,32 @@ func keepNamespace(source, name string) error {
 	}
 	if err := unix.Mount(source, namespacePath(name), "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("keep network namespace %s: %w", name, err)
+	}
+	return nil
+}
+
+// shareNamespaceDir makes the directory of names a shared mount, as `ip netns` does: once it is one nobody mounts another over it,
+// which would hide the names that are there.
+func shareNamespaceDir() error {
+	if err := os.MkdirAll(namespaceDir, 0o755); err != nil {
+		return err
+	}
+	dir, err := os.Open(namespaceDir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close() // and whoever else does the same goes on
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", namespaceDir, err)
+	}
+	share := func() error { return unix.Mount("", namespaceDir, "", unix.MS_SHARED|unix.MS_REC, "") }
+	if err = share(); errors.Is(err, unix.EINVAL) { // it is no mount yet
+		if err = unix.Mount(namespaceDir, namespaceDir, "", unix.MS_BIND|unix.MS_REC, ""); err == nil {
+			err = share()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("share %s: %w", namespaceDir, err)
 	}
 	return nil
 }
