@@ -195,7 +195,9 @@ func placed(p v1alpha1.NetworkPolicy, policies []networkingv1.NetworkPolicy, ing
 		return false, selected
 	}
 	for _, np := range policies {
-		other, peers, ports := to, []networkingv1.NetworkPolicyPeer(nil), []networkingv1.NetworkPolicyPort(nil)
+		other := to
+		var peers []networkingv1.NetworkPolicyPeer
+		var ports []networkingv1.NetworkPolicyPort
 		switch {
 		case np.Namespace != self.namespace || !subset(np.Spec.PodSelector.MatchLabels, self.labels) || ingress != (len(np.Spec.Ingress) > 0):
 			continue
