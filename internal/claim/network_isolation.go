@@ -20,9 +20,8 @@ const isolationPort = 8080
 // isolation is the namespaces of one attack.
 type isolation struct {
 	*Target
-	client     kubernetes.Interface
-	image      string
-	namespaces []string
+	client kubernetes.Interface
+	image  string
 }
 
 func isolate(ctx context.Context, t *Target) (*isolation, error) {

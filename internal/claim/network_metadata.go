@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -52,6 +53,12 @@ func probeNetworkMetadata(ctx context.Context, t *Target) (found []Evidence, err
 	if s.Spec.Spec.Network.Policy.MetadataFromHosts {
 		fromHosts = Allowed
 	}
+	fromPods := Refused
+	if slices.ContainsFunc(s.Spec.Spec.Network.Policy.Metadata, func(p v1alpha1.NetworkPeer) bool {
+		return p.Namespace == v1alpha1.EveryNamespace && p.PodLabels == nil
+	}) {
+		fromPods = Allowed
+	}
 	what := "connect to " + address
 	var contacts []contact
 	for i, m := range s.Desired.Machines {
@@ -73,7 +80,7 @@ func probeNetworkMetadata(ctx context.Context, t *Target) (found []Evidence, err
 			return nil, err
 		}
 		contacts = append(contacts,
-			contact{what: what, from: pod, address: address, want: Refused},
+			contact{what: what, from: pod, address: address, want: fromPods},
 			contact{what: what + " by hostNetwork", from: host, address: address, want: fromHosts},
 			contact{what: what, machine: m.Name, address: address, want: fromHosts})
 	}

@@ -176,10 +176,12 @@ func (c *compiler) match(p v1alpha1.NetworkPeer) (m Match, err error) {
 	case p.IsPods():
 		m.Pods = pods(p)
 	case p.Set != "":
-		if !slices.ContainsFunc(c.policy.Sets, func(s v1alpha1.AddressSet) bool { return s.Name == p.Set }) {
+		i := slices.IndexFunc(c.policy.Sets, func(s v1alpha1.AddressSet) bool { return s.Name == p.Set })
+		if i < 0 {
 			return m, fmt.Errorf("there is no set %s", p.Set)
 		}
 		m.Set = p.Set
+		m.NotNets, err = prefixes(c.outside(v1alpha1.NetworkPeer{CIDRs: c.policy.Sets[i].CIDRs}).Except)
 	case p.API:
 		m.Nets = []netip.Prefix{netip.PrefixFrom(c.facts.APIServer.Addr(), 32)}
 	case len(p.CIDRs) > 0:

@@ -9,7 +9,7 @@ import (
 
 // CompileFor is Compile for what a machine was told.
 func CompileFor(n unit.Network) (Compiled, error) {
-	facts := Facts{APIServer: n.APIServer}
+	facts := Facts{APIServer: netip.AddrPortFrom(n.APIServer, unit.PortAPIServer)}
 	for to, cidr := range map[*netip.Prefix]string{&facts.PodCIDR: n.PodCIDR, &facts.ServiceCIDR: n.ServiceCIDR, &facts.MachineCIDR: n.MachineCIDR} {
 		p, err := netip.ParsePrefix(cidr)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/controller"
@@ -15,6 +16,9 @@ import (
 	"ashlar.dev/ashlar/internal/ui"
 	"ashlar.dev/ashlar/internal/unit"
 )
+
+// policyTimeout is how long it may take to look at the overlay's etcd: without a majority it never answers.
+const policyTimeout = 10 * time.Second
 
 // Compiled is what is declared of pods, compiled for these machines.
 func (c *Cluster) Compiled(machines []provider.Machine) (network.Compiled, error) {
@@ -30,6 +34,8 @@ func (c *Cluster) policies(machines []provider.Machine) (controller.Policies, er
 
 // observePolicy has an etcd machine compare what Calico goes by with what is declared.
 func observePolicy(ctx context.Context, c *Cluster) ([]Drift, error) {
+	ctx, cancel := context.WithTimeout(ctx, policyTimeout)
+	defer cancel()
 	out, err := c.overlayAuth(ctx, "--observe")
 	if err != nil {
 		return []Drift{{Object: "pod network", Cause: err.Error(), Action: "look again"}}, nil

@@ -17,14 +17,14 @@ type Network struct {
 	PodCIDR     string                 `json:"podCIDR"`
 	ServiceCIDR string                 `json:"serviceCIDR"`
 	MachineCIDR string                 `json:"machineCIDR"`
-	APIServer   netip.AddrPort         `json:"apiServer"`
+	APIServer   netip.Addr             `json:"apiServer"`
 	Workers     []Machine              `json:"workers"`
 }
 
 // Network is what d declares. Only etcd and control-plane machines have the policy.
 func (d Desired) Network() Network {
 	return Network{Policy: d.NetworkPolicy, PodCIDR: d.PodCIDR, ServiceCIDR: d.ServiceCIDR, MachineCIDR: d.MachineCIDR,
-		APIServer: netip.AddrPortFrom(d.WithRole(v1alpha1.RoleLB)[0].Address, PortAPIServer), Workers: d.WithRole(v1alpha1.RoleWorker)}
+		APIServer: d.WithRole(v1alpha1.RoleLB)[0].Address, Workers: d.WithRole(v1alpha1.RoleWorker)}
 }
 
 func networkFile(d Desired) File {

@@ -8,9 +8,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"ashlar.dev/ashlar/internal/calico"
 	"ashlar.dev/ashlar/internal/claim"
@@ -92,23 +95,12 @@ func TestIsolation(t *testing.T) {
 		for pod, address := range pods {
 			places[pod+":8080"], places[pod+":8081"] = address+":8080", address+":8081"
 		}
-		eventually(t, 10*time.Second, func() error {
-			var wrong []string
+		eventually(t, 20*time.Second, func() error {
+			var g errgroup.Group
 			for from := range pods {
-				allowed := map[string]bool{}
-				for _, to := range want[from] {
-					allowed[to] = true
-				}
-				for to, connected := range connectFrom(t, from, places) {
-					if connected != allowed[to] && !strings.HasPrefix(to, from+":") {
-						wrong = append(wrong, fmt.Sprintf("%s → %s: connected %t", from, to, connected))
-					}
-				}
+				g.Go(func() error { return reachesJust(from, places, want[from]) })
 			}
-			if wrong != nil {
-				return errors.New(strings.Join(wrong, "\n"))
-			}
-			return nil
+			return g.Wait()
 		})
 	}
 	cache := "iso-build/cache:8080"
@@ -187,27 +179,31 @@ func machine(t *testing.T, name string) string {
 	return ""
 }
 
-// connectFrom says which of some addresses a pod can connect to, by their names.
-func connectFrom(t *testing.T, pod string, places map[string]string) map[string]bool {
-	t.Helper()
+// reachesJust says what differs between some addresses that a pod can connect to and those that it shall, by their names.
+// Itself it may reach or not.
+func reachesJust(pod string, places map[string]string, want []string) error {
 	namespace, podName, _ := strings.Cut(pod, "/")
-	args := []string{"exec", podName, "--namespace=" + namespace, "--", "/ashlar", "probe", "connect"}
-	for _, address := range places {
+	args := []string{"-f", file, "kubectl", "--", "exec", podName, "--namespace=" + namespace, "--", "/ashlar", "probe", "connect"}
+	names := map[string]string{}
+	for name, address := range places {
+		names[address] = name
 		args = append(args, address)
 	}
+	out, code := try(args...)
 	var reached []claim.Reached
-	if out := kubectl(t, args...); json.Unmarshal([]byte(out), &reached) != nil {
-		t.Fatalf("connect from %s: %q", pod, out)
+	if err := json.Unmarshal([]byte(out), &reached); code != 0 || err != nil {
+		return fmt.Errorf("connect from %s: exit %d: %q", pod, code, out)
 	}
-	connected := map[string]bool{}
+	var wrong []string
 	for _, r := range reached {
-		connected[r.Address] = r.Connected
+		if to := names[r.Address]; r.Connected != slices.Contains(want, to) && !strings.HasPrefix(to, pod+":") {
+			wrong = append(wrong, fmt.Sprintf("%s → %s: connected %t %s", pod, to, r.Connected, r.Refusal))
+		}
 	}
-	out := map[string]bool{}
-	for name, address := range places {
-		out[name] = connected[address]
+	if wrong != nil {
+		return errors.New(strings.Join(wrong, "\n"))
 	}
-	return out
+	return nil
 }
 
 // serve greets whoever connects to a vantage, until the test ends.
