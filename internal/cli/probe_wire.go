@@ -21,7 +21,7 @@ func firstCommand() *cobra.Command {
 		Short: "Talk to all addresses at once, for a while, and report as JSON how many packets passed",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			to, err := addresses(args)
+			to, err := parseAddresses(args)
 			if err != nil {
 				return err
 			}
@@ -46,7 +46,7 @@ func witnessCommand() *cobra.Command {
 		Short: "Talk to all addresses, existing or not, until killed, and report a line of JSON at a time what passed",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			to, err := addresses(args)
+			to, err := parseAddresses(args)
 			if err != nil {
 				return err
 			}
@@ -58,7 +58,7 @@ func witnessCommand() *cobra.Command {
 	return cmd
 }
 
-func addresses(args []string) ([]netip.Addr, error) {
+func parseAddresses(args []string) ([]netip.Addr, error) {
 	out := make([]netip.Addr, len(args))
 	for i, a := range args {
 		var err error
