@@ -117,8 +117,6 @@ func (b *binder) bind(n *yaml.Node, path string, v reflect.Value) {
 		b.list(n, path, v)
 	case v.Kind() == reflect.Map:
 		b.texts(n, path, v)
-	case v.Kind() == reflect.Bool:
-		b.boolean(n, path, v)
 	case v.Kind() == reflect.Int:
 		b.integer(n, path, v)
 	case v.Kind() == reflect.Bool:
@@ -193,15 +191,6 @@ func (b *binder) texts(n *yaml.Node, path string, v reflect.Value) {
 			b.bind(value, at, text)
 			v.SetMapIndex(reflect.ValueOf(key.Value), text)
 		}
-	}
-}
-
-func (b *binder) boolean(n *yaml.Node, path string, v reflect.Value) {
-	switch {
-	case n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool":
-		b.fail(n, path, "must be true or false, not %s", describe(n))
-	default:
-		v.SetBool(n.Value == "true" || n.Value == "True" || n.Value == "TRUE")
 	}
 }
 

@@ -230,7 +230,7 @@ and [ha.yaml](../../examples/ha.yaml) are examples. A key that is not listed her
 lets an editor complete and check the file. Durations are written as ` + "`90s`, `10m` or `24h`" + `, times as
 ` + "`2027-01-31T00:00:00Z`, or `2027-01-31`" + ` for the first moment of that day in UTC. Expressions over claims are [CEL](https://cel.dev).
 
-This page is generated from ` + "`types.go`, `access.go` and `isolation.go` in `api/v1alpha1`" + `.
+This page is generated from ` + "`types.go`, `access.go`, `exposure.go` and `isolation.go` in `api/v1alpha1`" + `.
 
 | Field | Type | Default | Description |
 |---|---|---|---|
