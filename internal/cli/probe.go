@@ -45,7 +45,7 @@ func probeCommand() *cobra.Command {
 			return observe.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
-	cmd.AddCommand(connect, serve, reach)
+	cmd.AddCommand(connect, serve, reach, firstCommand(), witnessCommand(), watchCommand(), sinkCommand(), speedCommand())
 	return cmd
 }
 
