@@ -45,12 +45,12 @@ func TestScanEvidence(t *testing.T) {
 		"UDP":                 {[]scan.Answer{{AddrPort: ssh, Open: true}}, []netip.AddrPort{other}, Broken},
 		"UDP of the same":     {[]scan.Answer{{AddrPort: ssh, Open: true}}, []netip.AddrPort{ssh}, Broken},
 	} {
-		s := Scanned{Public: []netip.Addr{publicBastion.Public}, Private: []netip.Addr{publicBastion.Address}, Answers: c.answers, UDP: c.udp}
+		s := Scanned{Whole: []netip.Addr{publicBastion.Public}, Others: []netip.Addr{publicBastion.Address}, Answers: c.answers, UDP: c.udp}
 		if got, why := Decide(s.evidence(provider.FromTrusted, []exposure.Declared{publicSSH}), nil); got != c.want {
 			t.Errorf("%s: %s, want %s: %s", name, got, c.want, why)
 		}
 	}
-	s := Scanned{Public: []netip.Addr{publicBastion.Public}, Answers: []scan.Answer{{AddrPort: ssh, Open: true}}}
+	s := Scanned{Whole: []netip.Addr{publicBastion.Public}, Answers: []scan.Answer{{AddrPort: ssh, Open: true}}}
 	if got, _ := Decide(s.evidence(provider.FromInternet, nil), nil); got != Broken {
 		t.Errorf("the bastion answers who is not trusted: %s", got)
 	}
