@@ -23,6 +23,9 @@ var networkClaims = []Claim{
 		Probe: probeAPIInternal,
 	},
 	netPolicy,
+	netDefault,
+	netEgress,
+	netMetadata,
 	expNAT,
 	expPlanes,
 }

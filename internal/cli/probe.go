@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ashlar.dev/ashlar/internal/claim"
+	"ashlar.dev/ashlar/internal/observe"
 )
 
 // probeCommand is what `verify` runs inside pods.
@@ -36,7 +37,15 @@ func probeCommand() *cobra.Command {
 		Args:  cobra.MinimumNArgs(1),
 		RunE:  func(cmd *cobra.Command, args []string) error { return serveAll(cmd.Context(), args) },
 	}
-	cmd.AddCommand(connect, serve)
+	reach := &cobra.Command{
+		Use:   "reach",
+		Short: "Try connections from pods of this machine, as told on standard input",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return observe.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	}
+	cmd.AddCommand(connect, serve, reach)
 	return cmd
 }
 
@@ -47,7 +56,8 @@ func connectAll(ctx context.Context, addresses []string) []claim.Reached {
 	for i, a := range addresses {
 		all.Go(func() {
 			out[i].Address = a
-			if err := greeted(ctx, a); err != nil {
+			var err error
+			if out[i].Connected, err = greeted(ctx, a); err != nil {
 				out[i].Refusal = err.Error()
 			}
 		})
@@ -56,11 +66,11 @@ func connectAll(ctx context.Context, addresses []string) []claim.Reached {
 	return out
 }
 
-// greeted connects and reads to the end: a handshake alone could be the doing of something in between.
-func greeted(ctx context.Context, address string) error {
+// greeted connects, says whether it could, and reads to the end: a handshake alone could be the doing of something in between.
+func greeted(ctx context.Context, address string) (bool, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
@@ -68,7 +78,7 @@ func greeted(ctx context.Context, address string) error {
 	if err == nil && string(said) != greeting {
 		err = fmt.Errorf("connected to something that says %q", said)
 	}
-	return err
+	return true, err
 }
 
 const greeting = "hello\n"

@@ -82,7 +82,9 @@ func (p *Provider) fromTrusted(network string) (net.Addr, error) {
 }
 
 // NATGateways implements provider.Provider.
-func (p *Provider) NATGateways(context.Context) ([]netip.Addr, error) { return []netip.Addr{natGateway}, nil }
+func (p *Provider) NATGateways(context.Context) ([]netip.Addr, error) {
+	return []netip.Addr{natGateway}, nil
+}
 
 // Listen implements provider.Provider.
 func (p *Provider) Listen(ctx context.Context, vantage, network, address string) (net.Listener, error) {
