@@ -94,12 +94,12 @@ func payload(protocol, field, op string, right any) []partial {
 	switch protocol {
 	case "ip", "ip6":
 		family := map[string]exposure.Ranges{"ip": exposure.IPv4, "ip6": exposure.IPv6}[protocol]
-		switch {
-		case field == "saddr":
+		switch field {
+		case "saddr":
 			return in(func(r exposure.Ranges) exposure.Match { return exposure.Match{Source: r} }, family, addressValue)
-		case field == "daddr":
+		case "daddr":
 			return in(func(r exposure.Ranges) exposure.Match { return exposure.Match{Destination: r} }, family, addressValue)
-		case field == "protocol":
+		case "protocol":
 			return in(func(r exposure.Ranges) exposure.Match { return exposure.Match{Destination: family, Protocol: r} }, allProtocols, protocolValue)
 		}
 		return []partial{{exposure.Match{Destination: family}, true}}

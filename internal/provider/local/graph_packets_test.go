@@ -162,7 +162,7 @@ func sendAll(t *testing.T, p *Provider, packets []exposure.Packet, arrived <-cha
 			if err != nil {
 				return err
 			}
-			defer conn.Close()
+			defer func() { _ = conn.Close() }()
 			_, err = fmt.Fprintf(conn, "%s → %s:%d", packet.Source, packet.Destination, packet.Port)
 			return err
 		})
