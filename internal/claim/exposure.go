@@ -57,7 +57,7 @@ func probeSurface(ctx context.Context, t *Target) ([]Evidence, error) {
 	public := Public(t.Spec, t.Machines)
 	c := exposure.Compare(public, exposure.Reach(g, exposure.IPv4.Or(exposure.IPv6)), g.Inside())
 	evidence := proved(&c)
-	seen, err := t.scan(ctx, provider.FromTrusted)
+	seen, err := t.Scan(ctx, provider.FromTrusted)
 	if err != nil {
 		return evidence, err
 	}
@@ -78,7 +78,7 @@ func probeTrusted(ctx context.Context, t *Target) ([]Evidence, error) {
 	others := exposure.IPv4.Or(exposure.IPv6).Minus(exposure.Prefixes(t.Spec.Spec.Exposure.Trusted()...))
 	c := exposure.Compare(nil, exposure.Reach(g, others), g.Inside())
 	evidence := proved(&c)
-	seen, err := t.scan(ctx, provider.FromInternet)
+	seen, err := t.Scan(ctx, provider.FromInternet)
 	if err != nil {
 		return evidence, err
 	}

@@ -27,16 +27,15 @@ type inside interface {
 
 // Scanned is what a scan asked and what answered.
 type Scanned struct {
-	Public, Private []netip.Addr
-	PublicPorts     []uint16 // of TCP
-	PrivatePorts    []uint16
-	Answers         []scan.Answer
-	UDP             []netip.AddrPort // that answered
-	UDPPorts        []uint16
+	Whole   []netip.Addr // asked for every TCP port
+	Others  []netip.Addr // asked for those in Known
+	Known   []uint16     // asked of both for UDP
+	Answers []scan.Answer
+	UDP     []netip.AddrPort // that answered
 }
 
-// EveryPort is all that TCP has.
-func EveryPort() []uint16 {
+// everyPort is all that TCP has.
+func everyPort() []uint16 {
 	out := make([]uint16, 0, math.MaxUint16)
 	for p := 1; p <= math.MaxUint16; p++ {
 		out = append(out, uint16(p))
@@ -58,39 +57,33 @@ func (t *Target) knownPorts() []uint16 {
 	return slices.Compact(out)
 }
 
-// scan asks all ports of the public addresses, and of all others those that are known.
-func (t *Target) scan(ctx context.Context, vantage string) (*Scanned, error) {
-	return t.Scan(ctx, vantage, t.knownPorts())
-}
-
-// Scan asks all TCP ports of the public addresses, these of all others, and of both the known ones of UDP.
-func (t *Target) Scan(ctx context.Context, vantage string, ports []uint16) (*Scanned, error) {
+// Scan asks all TCP ports of the public addresses and of some others, the known ones of all the rest, and of both the known
+// ones of UDP.
+func (t *Target) Scan(ctx context.Context, vantage string, others ...netip.Addr) (*Scanned, error) {
 	g, err := t.Provider.Graph(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &Scanned{PublicPorts: EveryPort(), PrivatePorts: ports, UDPPorts: t.knownPorts()}
+	s := &Scanned{Whole: others, Known: t.knownPorts()}
 	for _, m := range t.Machines {
 		if m.Public.IsValid() {
-			s.Public = append(s.Public, m.Public)
+			s.Whole = append(s.Whole, m.Public)
 		}
 	}
 	for _, a := range internetAddresses(g) {
-		if !slices.Contains(s.Public, a) {
-			s.Private = append(s.Private, a)
+		if !slices.Contains(s.Whole, a) {
+			s.Others = append(s.Others, a)
 		}
 	}
-	for _, part := range []struct {
-		addresses []netip.Addr
-		ports     []uint16
-	}{{s.Public, s.PublicPorts}, {s.Private, s.PrivatePorts}} {
-		answers, err := t.tcp(ctx, vantage, part.addresses, part.ports)
-		if err != nil {
-			return nil, err
-		}
-		s.Answers = append(s.Answers, answers...)
+	if s.Answers, err = t.tcp(ctx, vantage, s.Whole, everyPort()); err != nil {
+		return nil, err
 	}
-	s.UDP, err = t.udp(ctx, vantage, slices.Concat(s.Public, s.Private), s.UDPPorts)
+	answers, err := t.tcp(ctx, vantage, s.Others, s.Known)
+	if err != nil {
+		return nil, err
+	}
+	s.Answers = append(s.Answers, answers...)
+	s.UDP, err = t.udp(ctx, vantage, slices.Concat(s.Whole, s.Others), s.Known)
 	return s, err
 }
 
@@ -184,17 +177,17 @@ func (s *Scanned) evidence(vantage string, declared []exposure.Declared) []Evide
 		}
 		out = append(out, attempt(fmt.Sprintf("connect to %s at %s", d.Name, at), vantage, "anybody", Allowed, err))
 	}
-	add := func(what string, ports []uint16, a netip.Addr, answered []string) {
-		e := attempt(fmt.Sprintf("ask %d %s ports of %s", len(ports), what, a), vantage, "anybody", Refused, fmt.Errorf("none answered that is not declared"))
+	add := func(what string, ports int, a netip.Addr, answered []string) {
+		e := attempt(fmt.Sprintf("ask %d %s ports of %s", ports, what, a), vantage, "anybody", Refused, fmt.Errorf("none answered that is not declared"))
 		if len(answered) > 0 {
 			e.Got, e.Answer = Allowed, "answers came from "+strings.Join(answered, ", ")
 		}
 		out = append(out, e)
 	}
-	for _, a := range slices.Concat(s.Public, s.Private) {
-		ports := s.PublicPorts
-		if !slices.Contains(s.Public, a) {
-			ports = s.PrivatePorts
+	for _, a := range slices.Concat(s.Whole, s.Others) {
+		ports := math.MaxUint16
+		if !slices.Contains(s.Whole, a) {
+			ports = len(s.Known)
 		}
 		var tcp, udp []string
 		for _, answer := range s.Answers {
@@ -208,7 +201,7 @@ func (s *Scanned) evidence(vantage string, declared []exposure.Declared) []Evide
 			}
 		}
 		add("TCP", ports, a, tcp)
-		add("UDP", s.UDPPorts, a, udp)
+		add("UDP", len(s.Known), a, udp)
 	}
 	return out
 }

@@ -23,7 +23,7 @@ func combine(op operation, left, right []slab, depth int) []slab {
 	for !a.done() && !b.done() {
 		piece, inA, inB := overlap(a.head(), b.head())
 		s := slab{Range: piece}
-		keep := inA && inB
+		var keep bool
 		switch {
 		case inA && inB && depth < innermost:
 			s.rest = combine(op, a.slabs[0].rest, b.slabs[0].rest, depth+1)

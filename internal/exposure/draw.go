@@ -157,6 +157,10 @@ func (s *scene) machines(g *Graph, c *Comparison) {
 		begin = y
 		y += 52
 	}
+	note := "reached by nobody outside"
+	if slices.ContainsFunc(c.Extra, func(e Entry) bool { return public[e.Node] == "" }) {
+		note = "should be reached by nobody outside"
+	}
 	names := make([]string, 0, len(roles))
 	for role := range roles {
 		names = append(names, role)
@@ -174,7 +178,7 @@ func (s *scene) machines(g *Graph, c *Comparison) {
 		}
 		y += tileHigh + gap
 	}
-	s.Panels = append(s.Panels, panel{begin, y + 8 - begin, "private", "reached by nobody outside"})
+	s.Panels = append(s.Panels, panel{begin, y + 8 - begin, "private", note})
 	s.bottom = y + 8
 }
 
@@ -206,9 +210,12 @@ func (s *scene) flows(c *Comparison) {
 	add := func(node, sources, label, class string) {
 		g := from(sources)
 		y1, y2 := g.Y+g.High/2, s.bottom-10
-		x2 := edgeLeft + edgeWide // the edge itself
+		x2, end := edgeLeft+edgeWide, "" // the edge itself
 		if c, ok := to(node); ok {
-			x2, y2 = c.X, c.Y+c.High/2
+			x2, y2 = c.X-4, c.Y+c.High/2
+			if c.Small() { // between the rows of tiles, and down on it
+				x2, y2, end = c.X+c.Wide/2, c.Y-gap/2, fmt.Sprintf(" L%d %d", c.X+c.Wide/2, c.Y)
+			}
 		}
 		n := drawn[node+class]
 		drawn[node+class]++
@@ -218,11 +225,11 @@ func (s *scene) flows(c *Comparison) {
 		x1 := outsideLeft + outsideWide - 18
 		mid := edgeLeft + edgeWide/2
 		s.Flows = append(s.Flows, line{Label: label, Class: class, LabelX: insideLeft - 14, LabelY: y2 - 8,
-			Path: fmt.Sprintf("M%d %d C%d %d %d %d %d %d L%d %d", x1, y1, x1+80, y1, mid-60, y2, mid, y2, x2-4, y2)})
+			Path: fmt.Sprintf("M%d %d C%d %d %d %d %d %d L%d %d", x1, y1, x1+80, y1, mid-60, y2, mid, y2, x2, y2) + end})
 	}
 	for _, f := range c.Declared {
 		for _, cell := range f.Reached.Cells() {
-			add(f.Node, cell.Sources.String(), f.Name, "public")
+			add(f.Node, cell.Sources.String(), "", "public")
 		}
 	}
 	reached := false

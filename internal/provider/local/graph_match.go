@@ -94,12 +94,12 @@ func payload(protocol, field, op string, right any) []partial {
 	switch protocol {
 	case "ip", "ip6":
 		family := map[string]exposure.Ranges{"ip": exposure.IPv4, "ip6": exposure.IPv6}[protocol]
-		switch {
-		case field == "saddr":
+		switch field {
+		case "saddr":
 			return in(func(r exposure.Ranges) exposure.Match { return exposure.Match{Source: r} }, family, addressValue)
-		case field == "daddr":
+		case "daddr":
 			return in(func(r exposure.Ranges) exposure.Match { return exposure.Match{Destination: r} }, family, addressValue)
-		case field == "protocol":
+		case "protocol":
 			return in(func(r exposure.Ranges) exposure.Match { return exposure.Match{Destination: family, Protocol: r} }, allProtocols, protocolValue)
 		}
 		return []partial{{exposure.Match{Destination: family}, true}}
@@ -165,7 +165,8 @@ func (rs *ruleset) linksNamed(op string, right any) ([]string, bool) {
 
 // connection is what the first packet of a connection meets of conditions on the connection's state.
 func (rs *ruleset) connection(key, op string, right any) []partial {
-	if rs.untracked || op != "==" && op != "!=" && op != "in" {
+	not := op == "!=" || op == "!"
+	if rs.untracked || !not && op != "==" && op != "in" {
 		return unknown
 	}
 	var names []string
@@ -178,17 +179,15 @@ func (rs *ruleset) connection(key, op string, right any) []partial {
 	}
 	switch {
 	case key == "state" && slices.Contains(names, "new"):
-		return metIf(op != "!=")
+		return metIf(!not)
 	case key == "state" && !slices.ContainsFunc(names, func(n string) bool { return n != "established" && (n != "related" || rs.helpers) }):
-		return metIf(op == "!=")
-	case key == "status" && slices.Equal(names, []string{"dnat"}):
-		is := exposure.Yes
-		if op == "!=" {
-			is = exposure.No
-		}
-		return []partial{{Match: exposure.Match{Translated: is}}}
+		return metIf(not)
+	case key == "status" && slices.Equal(names, []string{"dnat"}) && op == "in":
+		return []partial{{Match: exposure.Match{Translated: exposure.Yes}}}
+	case key == "status" && slices.Equal(names, []string{"dnat"}) && op == "!": // != is about all of the status
+		return []partial{{Match: exposure.Match{Translated: exposure.No}}}
 	case key == "direction" && len(names) == 1:
-		return metIf((names[0] == "original") == (op != "!="))
+		return metIf((names[0] == "original") != not)
 	}
 	return unknown
 }
