@@ -24,8 +24,8 @@ type end struct {
 	address   netip.Addr
 }
 
-// namespaceLabels are those of the small world that the property is tried in.
-var namespaceLabels = map[string]map[string]string{"a": {"team": "x"}, "b": {"team": "y"}, "c": {"team": "y", "open": "yes"}, "d": {}, "kube-system": {}}
+// labelsOfNamespace are those of the small world that the property is tried in.
+var labelsOfNamespace = map[string]map[string]string{"a": {"team": "x"}, "b": {"team": "y"}, "c": {"team": "y", "open": "yes"}, "d": {}, "kube-system": {}}
 
 func world() []end {
 	var out []end
@@ -76,7 +76,7 @@ func TestCompiledMeansDeclared(t *testing.T) {
 
 // declared is the meaning of a policy, in its own words.
 func declared(p v1alpha1.NetworkPolicy, from, to end, port Port) bool {
-	open := func(e end) bool { return p.Opens(e.namespace, namespaceLabels[e.namespace]) }
+	open := func(e end) bool { return p.Opens(e.namespace, labelsOfNamespace[e.namespace]) }
 	allowed := slices.ContainsFunc(p.Rules, func(r v1alpha1.NetworkRule) bool {
 		return isPeerOf(p, r.From, from, Port{}) && isPeerOf(p, r.To, to, port) && hasPort(r, port)
 	})
@@ -103,7 +103,7 @@ func isPeerOf(p v1alpha1.NetworkPolicy, peer v1alpha1.NetworkPeer, e end, port P
 	switch {
 	case peer.IsPods():
 		return e.namespace != "" && (peer.Namespace == "" || peer.Namespace == "*" || peer.Namespace == e.namespace) &&
-			subset(peer.NamespaceLabels, namespaceLabels[e.namespace]) && subset(peer.PodLabels, e.labels)
+			hasLabels(peer.NamespaceLabels, labelsOfNamespace[e.namespace]) && hasLabels(peer.PodLabels, e.labels)
 	case peer.API:
 		return e.address == compileFacts.APIServer.Addr() && port == Port{"TCP", 6443}
 	case peer.Set != "":
@@ -113,7 +113,7 @@ func isPeerOf(p v1alpha1.NetworkPolicy, peer v1alpha1.NetworkPeer, e end, port P
 	return !own && in(peer.CIDRs) && !in(peer.Except)
 }
 
-func subset(want, have map[string]string) bool {
+func hasLabels(want, have map[string]string) bool {
 	for k, v := range want {
 		if have[k] != v {
 			return false
@@ -156,7 +156,7 @@ func walk(p v1alpha1.NetworkPolicy, c Compiled, ingress bool, self, from, to end
 			rules = g.Ingress
 		}
 		if rules == nil || g.Hosts != (self.namespace == "") || g.Hosts && !g.ApplyOnForward ||
-			g.Pods != nil && !g.Pods.Matches(self.namespace, namespaceLabels[self.namespace], self.labels) {
+			g.Pods != nil && !g.Pods.Matches(self.namespace, labelsOfNamespace[self.namespace], self.labels) {
 			continue
 		}
 		selected = true
@@ -178,7 +178,7 @@ func hits(c Compiled, m Match, e end, port uint16) bool {
 		return slices.ContainsFunc(list, func(r PortRange) bool { return r.First <= port && port <= r.Last })
 	}
 	set := slices.IndexFunc(c.Sets, func(s Set) bool { return s.Name == m.Set })
-	return (m.Pods == nil || e.namespace != "" && m.Pods.Matches(e.namespace, namespaceLabels[e.namespace], e.labels)) &&
+	return (m.Pods == nil || e.namespace != "" && m.Pods.Matches(e.namespace, labelsOfNamespace[e.namespace], e.labels)) &&
 		(m.Set == "" || set >= 0 && in(c.Sets[set].Nets)) && (len(m.Nets) == 0 || in(m.Nets)) && !in(m.NotNets) &&
 		(len(m.Ports) == 0 || of(m.Ports)) && !of(m.NotPorts)
 }
@@ -191,7 +191,7 @@ func placed(p v1alpha1.NetworkPolicy, policies []networkingv1.NetworkPolicy, ing
 			return true, true
 		}
 	}
-	if p.Opens(self.namespace, namespaceLabels[self.namespace]) {
+	if p.Opens(self.namespace, labelsOfNamespace[self.namespace]) {
 		return false, selected
 	}
 	for _, np := range policies {
@@ -199,7 +199,7 @@ func placed(p v1alpha1.NetworkPolicy, policies []networkingv1.NetworkPolicy, ing
 		var peers []networkingv1.NetworkPolicyPeer
 		var ports []networkingv1.NetworkPolicyPort
 		switch {
-		case np.Namespace != self.namespace || !subset(np.Spec.PodSelector.MatchLabels, self.labels) || ingress != (len(np.Spec.Ingress) > 0):
+		case np.Namespace != self.namespace || !hasLabels(np.Spec.PodSelector.MatchLabels, self.labels) || ingress != (len(np.Spec.Ingress) > 0):
 			continue
 		case ingress:
 			other, peers, ports = from, np.Spec.Ingress[0].From, np.Spec.Ingress[0].Ports
@@ -209,7 +209,7 @@ func placed(p v1alpha1.NetworkPolicy, policies []networkingv1.NetworkPolicy, ing
 		selected = true
 		peer := slices.ContainsFunc(peers, func(p networkingv1.NetworkPolicyPeer) bool {
 			if p.IPBlock == nil {
-				return other.namespace == p.NamespaceSelector.MatchLabels[corev1.LabelMetadataName] && subset(p.PodSelector.MatchLabels, other.labels)
+				return other.namespace == p.NamespaceSelector.MatchLabels[corev1.LabelMetadataName] && hasLabels(p.PodSelector.MatchLabels, other.labels)
 			}
 			hole := slices.ContainsFunc(p.IPBlock.Except, func(s string) bool { return netip.MustParsePrefix(s).Contains(other.address) })
 			return netip.MustParsePrefix(p.IPBlock.CIDR).Contains(other.address) && !hole

@@ -32,7 +32,7 @@ func inventory() *Inventory {
 	return in
 }
 
-var declared = v1alpha1.NetworkPolicy{
+var someDeclared = v1alpha1.NetworkPolicy{
 	Sets: []v1alpha1.AddressSet{{Name: "partners", CIDRs: []string{"203.0.113.0/28"}}},
 	Rules: []v1alpha1.NetworkRule{
 		{Name: "buy", From: v1alpha1.NetworkPeer{Namespace: "shop", PodLabels: map[string]string{"app": "client"}},
@@ -44,7 +44,7 @@ var declared = v1alpha1.NetworkPolicy{
 // surveyed is the matrix of the small cluster as declared, with more policies of users.
 func surveyed(t *testing.T, users ...networkingv1.NetworkPolicy) ([]Class, []Connection, []Found) {
 	t.Helper()
-	compiled, err := Compile(declared, Facts{PodCIDR: podCIDR, MachineCIDR: machineCIDR, APIServer: balancer,
+	compiled, err := Compile(someDeclared, Facts{PodCIDR: podCIDR, MachineCIDR: machineCIDR, APIServer: balancer,
 		Workers: []Worker{{"worker-0", machines[0].Address}, {"worker-1", machines[1].Address}}})
 	if err != nil {
 		t.Fatal(err)
@@ -52,9 +52,9 @@ func surveyed(t *testing.T, users ...networkingv1.NetworkPolicy) ([]Class, []Con
 	own := World{Policies: append(compiled.Kubernetes, askDNS), Global: compiled.Global, Sets: compiled.Sets, Hosts: compiled.Hosts, Between: anyway}
 	all := own
 	all.Policies = append(slices.Clone(own.Policies), users...)
-	d := &Declaration{Policy: declared, MachineCIDR: machineCIDR, APIServer: balancer, Between: anyway}
+	d := &Declaration{Policy: someDeclared, MachineCIDR: machineCIDR, APIServer: balancer, Between: anyway}
 	in := inventory()
-	classes := Classes(in, users, declared)
+	classes := Classes(in, users, someDeclared)
 	connections := Connections(classes, in)
 	found := make([]Found, len(connections))
 	for i := range connections {
@@ -158,7 +158,7 @@ func TestMatrix(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	in := inventory()
-	classes := Classes(in, nil, declared)
+	classes := Classes(in, nil, someDeclared)
 	for name, want := range map[string]string{
 		"shop/web": "10.244.0.10", "shop/client10.244.0.11": "10.244.0.11", "worker-1": "10.90.0.12", "lb": "10.90.0.3",
 		"10.244.1.20": "10.244.1.20", "203.0.113.7": "203.0.113.7",

@@ -63,7 +63,7 @@ func Network(ctx context.Context, c *Cluster) (*observe.Network, error) {
 		return nil, err
 	}
 	n := &observe.Network{Machines: c.Provider, Declared: network.Declaration{Policy: told.Policy,
-		MachineCIDR: netip.MustParsePrefix(told.MachineCIDR), APIServer: told.APIServer, Between: reaches}}
+		MachineCIDR: netip.MustParsePrefix(told.MachineCIDR), APIServer: netip.AddrPortFrom(told.APIServer, unit.PortAPIServer), Between: reaches}}
 	in, policies, err := observe.Live(ctx, client, observe.Peers(ctx, c.Provider, running(machines, d)))
 	if err != nil {
 		return nil, err
