@@ -25,6 +25,7 @@ spec:
 {{- range .Pools }}
     - {{ "{" }}name: {{ .Name }}, role: {{ .Role }}, count: {{ .Count }}} # {{ about .Role }}
 {{- end }}
+    # - {name: bastion, role: bastion, count: 1} # default: none, and no sshd anywhere; what ` + "`ashlar ssh`" + ` goes through
   network: # IPv4 ranges; they overlap neither each other nor the machines'
     podCIDR: {{ .Network.PodCIDR }} # default: addresses of pods; at least a /20
     serviceCIDR: {{ .Network.ServiceCIDR }} # default: addresses of Services; /12 to /24
@@ -64,6 +65,8 @@ spec:
 {{- range .Authorization.ServiceAccounts }}
       - {{ "{" }}{{ with .Namespace }}namespace: {{ . }}, {{ end }}abac: {{ .ABAC }}, rbac: {{ .RBAC }}} # {{ allows . }}
 {{- end }}
+  # ssh: # which groups of users may become root on which machines, beside the operator; needs a bastion
+  #   - {group: on-call, roles: [worker]} # roles: of the machines
 {{- end }}
 `))
 
@@ -74,6 +77,7 @@ func about(r Role) string {
 		RoleLB:           "default: the load balancer in front of the API servers; 1",
 		RoleControlPlane: "API servers, controllers, schedulers; at least 1",
 		RoleWorker:       "what runs pods; at least 1",
+		RoleBastion:      "what ssh goes through; 1",
 	}[r]
 }
 

@@ -47,6 +47,8 @@ type Spec struct {
 	Authentication Authentication `json:"authentication,omitempty"`
 	// Authorization says what pods may ask of the API.
 	Authorization Authorization `json:"authorization,omitempty"`
+	// SSH says which groups of users may become root on which machines by `ashlar ssh`, beside the operator. Left out: none.
+	SSH []SSHGrant `json:"ssh,omitzero"`
 }
 
 // Provider says where machines come from.
@@ -80,18 +82,19 @@ const (
 	RoleControlPlane Role = "control-plane"
 	RoleWorker       Role = "worker"
 	RoleLB           Role = "lb"
+	RoleBastion      Role = "bastion"
 )
 
 // Roles lists all roles, in the order in which they come up.
-var Roles = []Role{RoleVault, RoleEtcd, RoleLB, RoleControlPlane, RoleWorker}
+var Roles = []Role{RoleVault, RoleEtcd, RoleLB, RoleControlPlane, RoleWorker, RoleBastion}
 
 // Pool is a group of equal machines, named <pool>-0, <pool>-1, ….
 type Pool struct {
 	// Name is a DNS label of at most 13 characters (control-plane has as many), unique in the cluster, and no other role's.
 	Name string `json:"name"`
-	// Role is vault, etcd, lb, control-plane or worker.
+	// Role is vault, etcd, lb, control-plane, worker or bastion. A bastion is what `ashlar ssh` goes through; without one there is no sshd.
 	Role Role `json:"role"`
-	// Count of machines. vault and etcd: 1, 3 or 5 (a majority must be able to survive a loss); lb: 1.
+	// Count of machines. vault and etcd: 1, 3 or 5 (a majority must be able to survive a loss); lb and bastion: 1.
 	Count int `json:"count"`
 }
 

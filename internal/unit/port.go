@@ -2,6 +2,7 @@ package unit
 
 // Ports that machines listen on.
 const (
+	PortSSH          = 22
 	PortVault        = 8200
 	PortVaultCluster = 8201
 	PortAPIServer    = 6443
