@@ -117,6 +117,8 @@ func (b *binder) bind(n *yaml.Node, path string, v reflect.Value) {
 		b.list(n, path, v)
 	case v.Kind() == reflect.Int:
 		b.integer(n, path, v)
+	case v.Kind() == reflect.Bool:
+		b.truth(n, path, v)
 	case v.Kind() == reflect.String:
 		b.text(n, path, v)
 	default:
@@ -206,6 +208,14 @@ func (b *binder) integer(n *yaml.Node, path string, v reflect.Value) {
 	default:
 		v.SetInt(int64(number))
 	}
+}
+
+func (b *binder) truth(n *yaml.Node, path string, v reflect.Value) {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" {
+		b.fail(n, path, "must be true or false, not %s", describe(n))
+		return
+	}
+	v.SetBool(strings.EqualFold(n.Value, "true"))
 }
 
 func (b *binder) duration(n *yaml.Node, path string, v reflect.Value) {

@@ -33,9 +33,16 @@ func Default(c *Cluster) {
 		}
 		setDefault(&c.RBAC, c.ABAC)
 	}
+	for i := range s.Exposure.Services {
+		setDefault(&s.Exposure.Services[i].TargetPort, s.Exposure.Services[i].Port)
+	}
 
+	needed := []Role{RoleVault, RoleEtcd, RoleLB}
+	if len(s.Exposure.Services) > 0 {
+		needed = append(needed, RolePublicLB)
+	}
 	var missing []Pool
-	for _, role := range []Role{RoleVault, RoleEtcd, RoleLB} {
+	for _, role := range needed {
 		if !slices.ContainsFunc(s.Pools, func(p Pool) bool { return p.Role == role }) {
 			missing = append(missing, Pool{Name: string(role), Role: role, Count: 1})
 		}

@@ -143,7 +143,8 @@ func against(t *testing.T, schema map[string]any, value any, at string) []string
 		case "$schema", "title", "description", "default":
 		case "type":
 			isInteger := isNumber && number == float64(int(number))
-			must(map[string]bool{"object": object != nil, "array": list != nil, "string": isText, "integer": isInteger}[arg.(string)], keyword)
+			_, isTruth := value.(bool)
+			must(map[string]bool{"boolean": isTruth, "object": object != nil, "array": list != nil, "string": isText, "integer": isInteger}[arg.(string)], keyword)
 		case "properties":
 			for key, v := range object {
 				if sub, ok := arg.(map[string]any)[key].(map[string]any); ok {

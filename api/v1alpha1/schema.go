@@ -15,7 +15,7 @@ import (
 
 // What users and editors read about the file comes from here, so that it cannot say something else than the code.
 //
-//go:embed types.go access.go ssh.go
+//go:embed types.go access.go exposure.go ssh.go
 var sources embed.FS
 
 // rules are what the schema says beyond the types, by path: as much of Validate as an editor can check alone.
@@ -46,6 +46,11 @@ var rules = map[string]map[string]any{
 	"spec.authentication.staticTokens[].name":          {"pattern": userPattern},
 	"spec.authentication.staticTokens[].sha256":        {"pattern": sha256Pattern},
 	"spec.authentication.staticTokens[].reason":        {"minLength": minReason},
+	"spec.exposure.trustedCIDRs":                       {"items": map[string]any{"type": "string", "pattern": cidrPattern}},
+	"spec.exposure.services[].name":                    {"pattern": labelPattern, "maxLength": maxNamespace},
+	"spec.exposure.services[].port":                    {"minimum": 1, "maximum": 65535},
+	"spec.exposure.services[].targetPort":              {"minimum": 1, "maximum": 65535},
+	"spec.exposure.services[].pool":                    {"pattern": labelPattern, "maxLength": maxPoolName},
 	"spec.authorization.mode":                          {"enum": AuthorizationModes},
 	"spec.authorization.serviceAccounts[].namespace":   {"pattern": labelPattern, "maxLength": maxNamespace},
 	"spec.authorization.serviceAccounts[].abac":        {"enum": Accesses},
@@ -76,6 +81,8 @@ func (f field) kind() string {
 		return "string"
 	case f.typ.Kind() == reflect.Int:
 		return "integer"
+	case f.typ.Kind() == reflect.Bool:
+		return "boolean"
 	case f.typ.Kind() == reflect.Slice:
 		return "array"
 	default:
@@ -118,7 +125,7 @@ func describeFields(path string, v reflect.Value, docs map[string]string) []fiel
 // describeCluster reads the types and what is written about them.
 func describeCluster() []field {
 	docs := map[string]string{}
-	for _, name := range []string{"types.go", "access.go", "ssh.go"} {
+	for _, name := range []string{"types.go", "access.go", "exposure.go", "ssh.go"} {
 		source, err := sources.ReadFile(name)
 		if err == nil {
 			err = readDocs(docs, name, source)

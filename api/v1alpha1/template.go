@@ -25,7 +25,8 @@ spec:
 {{- range .Pools }}
     - {{ "{" }}name: {{ .Name }}, role: {{ .Role }}, count: {{ .Count }}} # {{ about .Role }}
 {{- end }}
-    # - {name: bastion, role: bastion, count: 1} # default: none, and no sshd anywhere; what ` + "`ashlar ssh`" + ` goes through
+    # - {name: bastion, role: bastion, count: 1} # {{ about "bastion" }}
+    # - {name: hub, role: hub, count: 1} # {{ about "hub" }}
   network: # IPv4 ranges; they overlap neither each other nor the machines'
     podCIDR: {{ .Network.PodCIDR }} # default: addresses of pods; at least a /20
     serviceCIDR: {{ .Network.ServiceCIDR }} # default: addresses of Services; /12 to /24
@@ -59,6 +60,14 @@ spec:
   #       sha256: 1a3a354d742fc64a35f26d4df1e25d7053f5bd503c71f124f2e97be774d83c29 # of the token
   #       expires: 2027-01-31T00:00:00Z
   #       reason: its appliance can send nothing but a fixed header
+  # exposure: # what the internet may reach; nothing, unless a pool of role bastion or a service is declared
+  #   trustedCIDRs: [198.51.100.0/24] # who may: no default; 0.0.0.0/0 also takes acknowledgeEverybody: true
+  #   services: # ports of the public load balancer, a machine of its own
+  #     - name: jenkins
+  #       port: 443
+  #       pool: worker # whose machines serve it; of role hub or worker
+  #       targetPort: 30443 # default: as port
+  #       # plaintext: true # default: only TLS passes
   authorization: # what pods may ask of the API; what people may is RBAC's, whatever the mode
     mode: {{ .Authorization.Mode }} # default: who decides about ServiceAccounts: RBAC; ABAC; or Shadow: RBAC, then ABAC, which is recorded
     serviceAccounts: # default: what those of a namespace may: nothing, read-own-namespace, read-only or everything
@@ -77,7 +86,9 @@ func about(r Role) string {
 		RoleLB:           "default: the load balancer in front of the API servers; 1",
 		RoleControlPlane: "API servers, controllers, schedulers; at least 1",
 		RoleWorker:       "what runs pods; at least 1",
-		RoleBastion:      "what ssh goes through; 1",
+		RoleBastion:      "the way in for people who need a shell; 1",
+		RolePublicLB:     "the load balancer in front of public services; 1",
+		RoleHub:          "what runs beside Kubernetes, such as Jenkins; at least 1",
 	}[r]
 }
 

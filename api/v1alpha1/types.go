@@ -37,7 +37,8 @@ type Spec struct {
 	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
 	// Provider says where machines come from; exactly one of its fields is set.
 	Provider Provider `json:"provider"`
-	// Pools are groups of equal machines. Roles vault, etcd and lb get a pool of one machine when none is declared.
+	// Pools are groups of equal machines. Roles vault, etcd and lb get a pool of one machine when none is declared,
+	// and so does public-lb where services are public.
 	Pools []Pool `json:"pools"`
 	// Network has the address ranges inside the cluster.
 	Network Network `json:"network,omitempty"`
@@ -49,6 +50,8 @@ type Spec struct {
 	Authorization Authorization `json:"authorization,omitempty"`
 	// SSH says which groups of users may become root on which machines by `ashlar ssh`, beside the operator. Left out: none.
 	SSH []SSHGrant `json:"ssh,omitzero"`
+	// Exposure says what the internet may reach.
+	Exposure Exposure `json:"exposure,omitempty"`
 }
 
 // Provider says where machines come from.
@@ -82,19 +85,24 @@ const (
 	RoleControlPlane Role = "control-plane"
 	RoleWorker       Role = "worker"
 	RoleLB           Role = "lb"
-	RoleBastion      Role = "bastion"
+	// RoleBastion is the one way in for people who need a shell.
+	RoleBastion Role = "bastion"
+	// RolePublicLB is the load balancer in front of public services.
+	RolePublicLB Role = "public-lb"
+	// RoleHub is a machine for what the user runs beside Kubernetes, such as Jenkins.
+	RoleHub Role = "hub"
 )
 
 // Roles lists all roles, in the order in which they come up.
-var Roles = []Role{RoleVault, RoleEtcd, RoleLB, RoleControlPlane, RoleWorker, RoleBastion}
+var Roles = []Role{RoleVault, RoleEtcd, RoleLB, RoleControlPlane, RoleWorker, RoleBastion, RolePublicLB, RoleHub}
 
 // Pool is a group of equal machines, named <pool>-0, <pool>-1, ….
 type Pool struct {
 	// Name is a DNS label of at most 13 characters (control-plane has as many), unique in the cluster, and no other role's.
 	Name string `json:"name"`
-	// Role is vault, etcd, lb, control-plane, worker or bastion. A bastion is what `ashlar ssh` goes through; without one there is no sshd.
+	// Role is vault, etcd, lb, control-plane, worker, bastion, public-lb or hub. Without a bastion no machine has an sshd.
 	Role Role `json:"role"`
-	// Count of machines. vault and etcd: 1, 3 or 5 (a majority must be able to survive a loss); lb and bastion: 1.
+	// Count of machines. vault and etcd: 1, 3 or 5 (a majority must be able to survive a loss); lb, bastion, public-lb: 1.
 	Count int `json:"count"`
 }
 
@@ -125,6 +133,18 @@ type PKI struct {
 type Machine struct {
 	Name string
 	Role Role
+}
+
+// PoolOf names the pool that a machine is of; nothing if none declares it.
+func (c *Cluster) PoolOf(machine string) string {
+	for _, p := range c.Spec.Pools {
+		for i := range p.Count {
+			if fmt.Sprintf("%s-%d", p.Name, i) == machine {
+				return p.Name
+			}
+		}
+	}
+	return ""
 }
 
 // Machines lists the machines that the pools declare, in the order of Roles.

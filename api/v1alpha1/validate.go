@@ -54,6 +54,7 @@ func validate(c *Cluster, undeclared int) Errors {
 	errs.authentication(c)
 	errs.authorization(c.Spec.Authorization)
 	errs.ssh(c.Spec)
+	errs.exposure(c)
 	return errs
 }
 
@@ -89,7 +90,9 @@ var (
 	one       = size{func(n int) bool { return n == 1 }, "1"}
 	some      = size{func(n int) bool { return n >= 1 }, "at least 1"}
 	quorum    = size{func(n int) bool { return n == 1 || n == 3 || n == 5 }, "1, 3 or 5"}
-	roleSizes = map[Role]size{RoleVault: quorum, RoleEtcd: quorum, RoleLB: one, RoleControlPlane: some, RoleWorker: some, RoleBastion: one}
+	roleSizes = map[Role]size{RoleVault: quorum, RoleEtcd: quorum, RoleLB: one, RoleControlPlane: some, RoleWorker: some,
+		RoleBastion: one, RolePublicLB: one, RoleHub: some}
+	optional = []Role{RoleBastion, RolePublicLB, RoleHub}
 )
 
 func (e *Errors) pools(pools []Pool, undeclared int) {
@@ -122,7 +125,7 @@ func (e *Errors) pools(pools []Pool, undeclared int) {
 	for _, role := range Roles {
 		if len(ofRole[role]) > 0 {
 			e.counts(pools, role, ofRole[role], path)
-		} else if !unknownRole && role != RoleBastion {
+		} else if !unknownRole && !slices.Contains(optional, role) {
 			e.add("spec.pools", "must have a pool of role %s", role)
 		}
 	}

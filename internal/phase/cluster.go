@@ -177,9 +177,12 @@ func (c *Cluster) desiredFor(self string, machines []provider.Machine, t trust) 
 	for _, m := range machines {
 		d.Machines = append(d.Machines, unit.Machine{Name: m.Name, Role: m.Role, Address: m.Address})
 	}
-	if role := d.Me().Role; role == v1alpha1.RoleControlPlane {
+	switch d.Me().Role {
+	case v1alpha1.RoleControlPlane:
 		d.ServiceAccountKeys = t.tokens
 		d.Authentication, d.Authorization = s.Authentication, s.Authorization
+	case v1alpha1.RolePublicLB:
+		d.PublicServices = c.publicServices(machines)
 	}
 	return d
 }

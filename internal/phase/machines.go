@@ -100,7 +100,7 @@ func observeMachines(ctx context.Context, c *Cluster) ([]Drift, error) {
 	if !c.Exists() {
 		return drift, nil
 	}
-	network, err := c.Provider.NetworkDrift(ctx, have, Rules())
+	network, err := c.Provider.NetworkDrift(ctx, have, c.network())
 	for _, n := range network {
 		object := n.Machine
 		if object == "" {
@@ -127,7 +127,7 @@ func applyMachines(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) e
 		return err
 	}
 	machines = declared(c, machines)
-	if err := c.Provider.EnsureNetwork(ctx, machines, Rules()); err != nil {
+	if err := c.Provider.EnsureNetwork(ctx, machines, c.network()); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)

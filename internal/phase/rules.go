@@ -1,16 +1,24 @@
 package phase
 
 import (
+	"net/netip"
+
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
 )
 
-// Rules is who may open a connection to whom between machines, and why. All else is refused.
-func Rules() []provider.Rule {
+// network is how the cluster's machines are connected, to each other and to the outside.
+func (c *Cluster) network() provider.Network {
+	return provider.Network{Rules: Rules(c.Spec), Trusted: c.Spec.Spec.Exposure.Trusted()}
+}
+
+// Rules is who may open a connection to whom, and why. All else is refused.
+func Rules(spec *v1alpha1.Cluster) []provider.Rule {
 	const (
 		v, e, c, w, l = v1alpha1.RoleVault, v1alpha1.RoleEtcd, v1alpha1.RoleControlPlane, v1alpha1.RoleWorker, v1alpha1.RoleLB
-		op            = provider.Operator
+		b, p, h       = v1alpha1.RoleBastion, v1alpha1.RolePublicLB, v1alpha1.RoleHub
+		op, out       = provider.Operator, provider.Outside
 	)
 	tcp := func(from, to v1alpha1.Role, port uint16, why string) provider.Rule {
 		return provider.Rule{From: from, To: provider.Endpoint{Role: to, Protocol: "tcp", Port: port}, Why: why}
@@ -26,7 +34,7 @@ func Rules() []provider.Rule {
 		tcp(c, w, unit.PortKubelet, "logs, exec and port-forward"),
 		{From: w, To: provider.Endpoint{Role: w, Protocol: "udp", Port: unit.PortVXLAN}, Why: "the pods' overlay network"},
 	}
-	for _, from := range []v1alpha1.Role{e, c, w, l} {
+	for _, from := range []v1alpha1.Role{e, c, w, l, b, p, h} {
 		rules = append(rules, tcp(from, v, unit.PortVault, "the agent"))
 	}
 	for _, cluster := range unit.EtcdClusters {
@@ -37,6 +45,48 @@ func Rules() []provider.Rule {
 		if cluster.CA == unit.CAEtcdOverlay {
 			rules = append(rules, tcp(w, e, uint16(cluster.ClientPort), "calico-node"))
 		}
+	}
+	rules = append(rules,
+		provider.Rule{From: w, To: provider.Endpoint{Role: out}, Why: "what pods are allowed, through NAT"},
+		provider.Rule{From: h, To: provider.Endpoint{Role: out}, Why: "what runs beside Kubernetes, through NAT"},
+		tcp(v, out, 443, "the identity provider, through NAT"),
+		tcp(c, out, 443, "issuers of tokens, through NAT"))
+	return append(rules, publicRules(spec)...)
+}
+
+// publicServices are what the public load balancer serves, each by the machines of its pool.
+func (c *Cluster) publicServices(machines []provider.Machine) []unit.PublicService {
+	var out []unit.PublicService
+	for _, s := range c.Spec.Spec.Exposure.Services {
+		p := unit.PublicService{Name: s.Name, Port: s.Port, Plaintext: s.Plaintext}
+		for _, m := range machines {
+			if c.Spec.PoolOf(m.Name) == s.Pool {
+				p.Upstreams = append(p.Upstreams, netip.AddrPortFrom(m.Address, uint16(s.TargetPort)))
+			}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// publicRules is what the internet reaches, and what lies behind it.
+func publicRules(spec *v1alpha1.Cluster) []provider.Rule {
+	var rules []provider.Rule
+	behind := map[provider.Endpoint]bool{}
+	for _, s := range spec.Spec.Exposure.Services {
+		role := v1alpha1.RoleHub
+		for _, p := range spec.Spec.Pools {
+			if p.Name == s.Pool {
+				role = p.Role
+			}
+		}
+		rules = append(rules, provider.Rule{From: provider.Trusted, Why: "the public service " + s.Name,
+			To: provider.Endpoint{Role: v1alpha1.RolePublicLB, Protocol: "tcp", Port: uint16(s.Port)}})
+		to := provider.Endpoint{Role: role, Protocol: "tcp", Port: uint16(s.TargetPort)}
+		if !behind[to] {
+			rules = append(rules, provider.Rule{From: v1alpha1.RolePublicLB, To: to, Why: "the public load balancer in front of " + s.Name})
+		}
+		behind[to] = true
 	}
 	return rules
 }

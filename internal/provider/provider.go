@@ -27,30 +27,48 @@ type Machine struct {
 	Name    string        `json:"name"`
 	Role    v1alpha1.Role `json:"role"`
 	Address netip.Addr    `json:"address"`
-	State   State         `json:"state"`
+	// Public is what the internet knows the machine by; invalid if it does not (v1alpha1.Role.Public).
+	Public netip.Addr `json:"public,omitzero"`
+	State  State      `json:"state"`
 }
 
 // Endpoint is a port of a role, as a rule's destination.
 type Endpoint struct {
-	Role     v1alpha1.Role
-	Protocol string // tcp or udp
-	Port     uint16
+	Role     v1alpha1.Role // Outside for the internet
+	Protocol string        // tcp or udp; empty is both
+	Port     uint16        // 0 is any
 }
 
 // Rule lets a role open connections to a port of another, and says why. What no rule allows is refused.
 type Rule struct {
-	From v1alpha1.Role // Operator for the seat of `ashlar` itself
+	From v1alpha1.Role // Operator for the seat of `ashlar` itself, Trusted for addresses of the internet
 	To   Endpoint
 	Why  string
 }
 
-// Operator is where `ashlar` runs, as the source of a rule or a connection.
-const Operator v1alpha1.Role = "operator"
+// Network is how machines are connected, to each other and to the outside.
+type Network struct {
+	// Rules are the security groups.
+	Rules []Rule
+	// Trusted are the addresses of the internet that rules mean by Trusted.
+	Trusted []netip.Prefix
+}
+
+// Sources and destinations of rules that are not the role of a machine.
+const (
+	// Operator is where `ashlar` runs.
+	Operator v1alpha1.Role = "operator"
+	// Trusted are addresses of the internet that may reach what is public, at its public address.
+	Trusted v1alpha1.Role = "trusted"
+	// Outside is the internet, which machines reach through NAT.
+	Outside v1alpha1.Role = "outside"
+)
 
 // Vantage names a place that a connection can be opened from: a machine's name, or one of these.
 const (
 	FromOperator = "operator"
-	FromInternet = "internet"
+	FromInternet = "internet" // of an address that is not trusted, unless all are
+	FromTrusted  = "trusted"  // of an address of the internet that is
 )
 
 // Drift is one thing that is not as it should be, for people to read.
@@ -87,9 +105,9 @@ type Provider interface {
 	// List returns the machines that exist or have an address reserved, sorted by name.
 	List(ctx context.Context) ([]Machine, error)
 	// NetworkDrift names what differs between the network and what EnsureNetwork would make.
-	NetworkDrift(ctx context.Context, machines []Machine, rules []Rule) ([]Drift, error)
+	NetworkDrift(ctx context.Context, machines []Machine, network Network) ([]Drift, error)
 	// EnsureNetwork makes the network between the machines, with just these rules.
-	EnsureNetwork(ctx context.Context, machines []Machine, rules []Rule) error
+	EnsureNetwork(ctx context.Context, machines []Machine, network Network) error
 	// Start creates the machine if it is absent, with these files, and powers it on; nothing if it runs.
 	Start(ctx context.Context, machine Machine, files []File) error
 	// PowerOff kills all of a machine at once; its disk and address stay.

@@ -17,7 +17,7 @@ import (
 // The two clusters of examples/: the smallest, and one that survives the loss of a machine.
 var (
 	small = cluster("demo", 1, 1, 1, 2)
-	ha    = withAccess(cluster("ha", 3, 3, 2, 3))
+	ha    = withPublic(withAccess(cluster("ha", 3, 3, 2, 3)))
 	// A small one with a bastion.
 	ssh = withBastion(cluster("ssh", 1, 1, 1, 1))
 )
@@ -54,6 +54,22 @@ func cluster(name string, vaults, etcds, controlPlanes, workers int) unit.Desire
 		d.Machines = append(d.Machines, machines(string(v1alpha1.Roles[i]), v1alpha1.Roles[i], n)...)
 	}
 	return numbered(d)
+}
+
+// withPublic adds a load balancer for public services.
+func withPublic(d unit.Desired) unit.Desired {
+	d.Machines = append(d.Machines, machines(string(v1alpha1.RolePublicLB), v1alpha1.RolePublicLB, 1)...)
+	return withServices(numbered(d))
+}
+
+func withServices(d unit.Desired) unit.Desired {
+	for _, s := range []unit.PublicService{{Name: "jenkins", Port: 443}, {Name: "web", Port: 80, Plaintext: true}} {
+		for _, w := range d.WithRole(v1alpha1.RoleWorker) {
+			s.Upstreams = append(s.Upstreams, netip.AddrPortFrom(w.Address, uint16(30000+s.Port)))
+		}
+		d.PublicServices = append(d.PublicServices, s)
+	}
+	return d
 }
 
 // machines are those of a pool, without an address yet.
@@ -98,13 +114,14 @@ func drawCluster(t *rapid.T) unit.Desired {
 	pools := rapid.SliceOfNDistinct(names, len(v1alpha1.Roles), len(v1alpha1.Roles), rapid.ID).Draw(t, "pools")
 	counts := map[v1alpha1.Role][]int{
 		v1alpha1.RoleVault: {1, 3}, v1alpha1.RoleEtcd: {1, 3, 5}, v1alpha1.RoleLB: {1},
-		v1alpha1.RoleControlPlane: {1, 2, 3}, v1alpha1.RoleWorker: {1, 2, 3, 4, 5}, v1alpha1.RoleBastion: {0, 1},
+		v1alpha1.RoleControlPlane: {1, 2, 3}, v1alpha1.RoleWorker: {1, 2, 3, 4, 5},
+		v1alpha1.RoleBastion: {0, 1}, v1alpha1.RolePublicLB: {0, 1}, v1alpha1.RoleHub: {0, 1, 2},
 	}
 	d.Machines = nil
 	for i, role := range v1alpha1.Roles {
 		d.Machines = append(d.Machines, machines(pools[i], role, rapid.SampledFrom(counts[role]).Draw(t, string(role)))...)
 	}
-	if d = numbered(d); len(d.WithRole(v1alpha1.RoleBastion)) > 0 {
+	if d = withServices(numbered(d)); len(d.WithRole(v1alpha1.RoleBastion)) > 0 {
 		d.SSH = ssh.SSH
 	}
 	d.Machines = rapid.Permutation(d.Machines).Draw(t, "order")
@@ -114,7 +131,8 @@ func drawCluster(t *rapid.T) unit.Desired {
 // drawMachine makes the document of any machine of any legal cluster.
 func drawMachine(t *rapid.T) unit.Desired {
 	d := drawCluster(t)
-	return on(d, rapid.SampledFrom(d.Machines).Draw(t, "self").Name)
+	self := rapid.SampledFrom(d.Machines).Filter(func(m unit.Machine) bool { return len(unit.For(on(d, m.Name))) > 0 }).Draw(t, "self")
+	return on(d, self.Name)
 }
 
 // find returns the unit of a name, or nothing.

@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func TestGolden(t *testing.T) {
 	for d, shown := range map[*unit.Desired][]string{
 		&small: {"vault-0", "etcd-0", "lb-0", "control-plane-0", "worker-0"},
-		&ha:    {"vault-2", "etcd-2", "lb-0", "control-plane-1", "worker-2"},
+		&ha:    {"vault-2", "etcd-2", "lb-0", "control-plane-1", "worker-2", "public-lb-0"},
 		&ssh:   {"bastion-0", "lb-0"},
 	} {
 		for _, machine := range shown {

@@ -251,7 +251,7 @@ func TestPure(t *testing.T) {
 		if diff := cmp.Diff(first, second, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 			t.Errorf("asked twice:\n%s", diff)
 		}
-		if diff := cmp.Diff(before, d, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		if diff := cmp.Diff(before, d, cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})); diff != "" {
 			t.Errorf("For changes what it was given:\n%s", diff)
 		}
 	})

@@ -123,6 +123,8 @@ func forRole(d Desired) []Unit {
 		return controlPlane(d)
 	case v1alpha1.RoleWorker:
 		return worker(d)
+	case v1alpha1.RolePublicLB:
+		return publicLB(d)
 	default:
 		return nil
 	}

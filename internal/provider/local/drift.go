@@ -2,12 +2,13 @@ package local
 
 import (
 	"context"
+	"net/netip"
 
 	"ashlar.dev/ashlar/internal/provider"
 )
 
 // NetworkDrift implements provider.Provider. A machine that does not run has no network to differ.
-func (p *Provider) NetworkDrift(ctx context.Context, machines []provider.Machine, rules []provider.Rule) ([]provider.Drift, error) {
+func (p *Provider) NetworkDrift(ctx context.Context, machines []provider.Machine, network provider.Network) ([]provider.Drift, error) {
 	var drift []provider.Drift
 	there := map[string]bool{}
 	for _, name := range []string{p.fabricNamespace(), p.internetNamespace()} {
@@ -28,13 +29,21 @@ func (p *Provider) NetworkDrift(ctx context.Context, machines []provider.Machine
 		return nil, err
 	}
 	drift = append(drift, parts...)
+	if parts, err = edgeDrift(p.fabricNamespace(), internetLink, edgeSide(machines), internetEdge); err != nil {
+		return nil, err
+	}
+	drift = append(drift, parts...)
+	if parts, err = edgeDrift(p.internetNamespace(), machineLink, trustedSide(network.Trusted), internetAddress); err != nil {
+		return nil, err
+	}
+	drift = append(drift, parts...)
 	for _, m := range machines {
 		if parts, err = p.linkDrift(m); err != nil {
 			return nil, err
 		}
 		drift = append(drift, parts...)
 	}
-	differs, err := rulesDiffer(ctx, p.fabricNamespace(), Ruleset(machines, rules))
+	differs, err := rulesDiffer(ctx, p.fabricNamespace(), Ruleset(machines, network))
 	if differs {
 		drift = append(drift, provider.Drift{Cause: "the security groups (nftables rules) are not those declared", Action: "load them anew"})
 	}
@@ -55,6 +64,24 @@ func (p *Provider) linkDrift(m provider.Machine) ([]provider.Drift, error) {
 	}
 	there, err := partsDrift(m.Name, name, machineSide(m.Address))
 	return append(here, there...), err
+}
+
+// edgeDrift names what is missing of a link of the edge, and what is too much.
+func edgeDrift(namespace, link string, want []part, own netip.Prefix) ([]provider.Drift, error) {
+	drift, err := partsDrift("", namespace, want)
+	if err != nil {
+		return nil, err
+	}
+	s, err := openSpace(namespace)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	have, err := s.observe(nil)
+	for _, t := range extraAddresses(have, want, link, own) {
+		drift = append(drift, provider.Drift{Cause: t.String() + " in network namespace " + namespace + " is nobody's", Action: "remove it"})
+	}
+	return drift, err
 }
 
 // partsDrift names what is missing in one namespace.

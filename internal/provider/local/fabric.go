@@ -17,11 +17,7 @@ const (
 	internetLink = "internet" // no machine's: those end in a number
 )
 
-var (
-	gateway         = netip.MustParseAddr("169.254.1.1") // of every machine, on its own link
-	internetAddress = netip.MustParsePrefix("203.0.113.1/24")
-	internetEdge    = netip.MustParsePrefix("203.0.113.254/24") // the fabric's side
-)
+var gateway = netip.MustParseAddr("169.254.1.1") // of every machine, on its own link
 
 // part is one thing that a namespace has; each kind uses its own fields.
 type part struct {
@@ -75,6 +71,7 @@ func (p *Provider) fabricBase() []part {
 	return []part{
 		{kind: linkPart, link: "lo"},
 		{kind: addressPart, link: "lo", prefix: single(p.operatorAddress())},
+		{kind: addressPart, link: "lo", prefix: single(metadataService)},
 		{kind: linkPart, link: internetLink},
 		{kind: addressPart, link: internetLink, prefix: internetEdge},
 		// What is for nobody here goes out, as it would anywhere, and is refused by the rules: at once and every time,

@@ -134,6 +134,18 @@ func (s *space) make(t part) error {
 	}
 }
 
+// remove takes an address away.
+func (s *space) remove(t part) error {
+	link, err := s.LinkByName(t.link)
+	if err == nil {
+		err = s.AddrDel(link, &netlink.Addr{IPNet: ipNet(t.prefix)})
+	}
+	if err != nil {
+		return fmt.Errorf("network namespace %s: remove %s: %w", s.name, t, err)
+	}
+	return nil
+}
+
 // connectPair makes a link between two namespaces, unless both of its ends are there.
 func connectPair(fabric *space, name string, other *space, otherName string) error {
 	_, errHere := fabric.LinkByName(name)

@@ -186,7 +186,7 @@ func TestStartKilled(t *testing.T) {
 			}
 		}
 		list, _ := p.List(t.Context())
-		if drift, err := p.NetworkDrift(t.Context(), list, nil); err != nil || len(drift) > 0 {
+		if drift, err := p.NetworkDrift(t.Context(), list, provider.Network{Trusted: someTrusted}); err != nil || len(drift) > 0 {
 			t.Errorf("killed after %s: %v %v", delay, drift, err)
 		}
 		for _, m := range list {

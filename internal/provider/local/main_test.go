@@ -81,7 +81,7 @@ func up(t *testing.T, p *Provider, machines []v1alpha1.Machine, rules ...provide
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.EnsureNetwork(t.Context(), reserved, rules); err != nil {
+	if err := p.EnsureNetwork(t.Context(), reserved, provider.Network{Rules: rules, Trusted: someTrusted}); err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range reserved {
@@ -120,18 +120,21 @@ func listen(t *testing.T, p *Provider, machine provider.Machine, port int) strin
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			from, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
-			_, _ = fmt.Fprint(conn, from)
-			_ = conn.Close()
-		}
-	}()
+	go answer(l)
 	return address
+}
+
+// answer tells every connection who it comes from, until the listener is closed.
+func answer(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		from, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
+		_, _ = fmt.Fprint(conn, from)
+		_ = conn.Close()
+	}
 }
 
 // dial connects; it returns what the server said, or the error, and how long that took.

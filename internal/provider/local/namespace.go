@@ -109,7 +109,7 @@ func (p *Provider) vantageNamespace(vantage string) (string, error) {
 	switch vantage {
 	case provider.FromOperator:
 		name = p.fabricNamespace()
-	case provider.FromInternet:
+	case provider.FromInternet, provider.FromTrusted:
 		name = p.internetNamespace()
 	default:
 		if err := checkName(vantage); err != nil {
@@ -141,10 +141,15 @@ func (p *Provider) Dial(ctx context.Context, vantage, network, address string) (
 	if !strings.HasPrefix(network, "tcp") && !strings.HasPrefix(network, "udp") {
 		return nil, fmt.Errorf("dial from %s: network %q is neither tcp nor udp", vantage, network)
 	}
+	var d net.Dialer
+	if vantage == provider.FromTrusted {
+		if d.LocalAddr, err = p.fromTrusted(network); err != nil {
+			return nil, err
+		}
+	}
 	var conn net.Conn
 	err = p.RunIn(vantage, func() error {
 		// With a single literal address the dialer makes its socket in this very goroutine.
-		var d net.Dialer
 		conn, err = d.DialContext(ctx, network, to.String())
 		return err
 	})

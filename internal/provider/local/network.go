@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 
@@ -10,8 +11,14 @@ import (
 )
 
 // EnsureNetwork implements provider.Provider. A machine that does not run has no link: Start makes it.
-func (p *Provider) EnsureNetwork(ctx context.Context, machines []provider.Machine, rules []provider.Rule) error {
+func (p *Provider) EnsureNetwork(ctx context.Context, machines []provider.Machine, network provider.Network) error {
 	if err := p.ensureFabric(ctx); err != nil {
+		return err
+	}
+	if err := ensureEdge(p.fabricNamespace(), internetLink, edgeSide(machines), internetEdge); err != nil {
+		return err
+	}
+	if err := ensureEdge(p.internetNamespace(), machineLink, trustedSide(network.Trusted), internetAddress); err != nil {
 		return err
 	}
 	for _, m := range machines {
@@ -19,7 +26,7 @@ func (p *Provider) EnsureNetwork(ctx context.Context, machines []provider.Machin
 			return err
 		}
 	}
-	want := Ruleset(machines, rules)
+	want := Ruleset(machines, network)
 	differs, err := rulesDiffer(ctx, p.fabricNamespace(), want)
 	if err != nil || !differs {
 		return err
@@ -118,11 +125,42 @@ func (p *Provider) ensureFabric(ctx context.Context) error {
 		return err
 	}
 	if !rulesExist(ctx, p.fabricNamespace()) {
-		if err := loadRules(ctx, p.fabricNamespace(), Ruleset(nil, nil)); err != nil {
+		if err := loadRules(ctx, p.fabricNamespace(), Ruleset(nil, provider.Network{})); err != nil {
 			return err
 		}
 	}
 	return edge.ensure()
+}
+
+// ensureEdge has a link of the edge hold just these addresses beside its own.
+func ensureEdge(namespace, link string, want []part, own netip.Prefix) error {
+	s, err := openSpace(namespace)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	have, err := s.observe(nil)
+	if err != nil {
+		return err
+	}
+	for _, t := range extraAddresses(have, want, link, own) {
+		if err := s.remove(t); err != nil {
+			return err
+		}
+	}
+	return s.apply(missing(want, have))
+}
+
+// extraAddresses are those of a link that nobody wants.
+func extraAddresses(have map[part]bool, want []part, link string, own netip.Prefix) []part {
+	var out []part
+	for t := range have {
+		if t.kind == addressPart && t.link == link && t.prefix != own && !slices.Contains(want, t) {
+			out = append(out, t)
+		}
+	}
+	slices.SortFunc(out, func(a, b part) int { return a.prefix.Compare(b.prefix) })
+	return out
 }
 
 func (p *Provider) edge() pair {

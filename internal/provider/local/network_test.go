@@ -22,6 +22,12 @@ var (
 	workerToLB   = provider.Rule{From: v1alpha1.RoleWorker, To: provider.Endpoint{Role: v1alpha1.RoleLB, Protocol: "tcp", Port: 6443}, Why: "nodes use the API"}
 	operatorToLB = provider.Rule{From: provider.Operator, To: provider.Endpoint{Role: v1alpha1.RoleLB, Protocol: "tcp", Port: 6443}, Why: "kubectl"}
 	someRules    = []provider.Rule{workerToLB, operatorToLB}
+	someTrusted  = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+)
+
+var (
+	outward = provider.Rule{From: v1alpha1.RoleWorker, To: provider.Endpoint{Role: provider.Outside}, Why: "through NAT"}
+	knock   = provider.Rule{From: provider.Trusted, To: provider.Endpoint{Role: v1alpha1.RoleBastion, Protocol: "tcp", Port: 22}, Why: "the way in"}
 )
 
 // prompt is how soon a refusal must be known. A lost packet is repeated only after a second.
@@ -142,7 +148,7 @@ func TestNetworkDrift(t *testing.T) {
 	}
 	check := func() []provider.Drift {
 		start := time.Now()
-		drift, err := p.NetworkDrift(t.Context(), machines, someRules)
+		drift, err := p.NetworkDrift(t.Context(), machines, provider.Network{Rules: someRules, Trusted: someTrusted})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +188,7 @@ func TestNetworkDrift(t *testing.T) {
 			t.Errorf("%s: not named, only %v", c.name, check())
 		}
 		start := time.Now()
-		if err := p.EnsureNetwork(t.Context(), machines, someRules); err != nil {
+		if err := p.EnsureNetwork(t.Context(), machines, provider.Network{Rules: someRules, Trusted: someTrusted}); err != nil {
 			t.Fatalf("%s: repair: %v", c.name, err)
 		}
 		if took := time.Since(start); took > 300*time.Millisecond {
@@ -256,17 +262,19 @@ func TestRuleset(t *testing.T) {
 		{Name: "worker-1", Role: v1alpha1.RoleWorker, Address: netip.MustParseAddr("10.42.7.13")},
 		{Name: "worker-0", Role: v1alpha1.RoleWorker, Address: netip.MustParseAddr("10.42.7.12")},
 	}
-	rules := append(slices.Clone(someRules), provider.Rule{
+	machines = append(machines, provider.Machine{Name: "bastion-0", Role: v1alpha1.RoleBastion, Address: netip.MustParseAddr("10.42.7.14")})
+	rules := append(slices.Clone(someRules), outward, knock, provider.Rule{
 		From: v1alpha1.RoleWorker, To: provider.Endpoint{Role: v1alpha1.RoleWorker, Protocol: "udp", Port: 4789}, Why: "the pods' \"overlay\""})
+	machines = withPublic(machines)
 	want, err := os.ReadFile("testdata/ruleset.nft")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), Ruleset(machines, rules)); diff != "" {
+	if diff := cmp.Diff(string(want), Ruleset(machines, provider.Network{Rules: rules, Trusted: someTrusted})); diff != "" {
 		t.Errorf("ruleset (-want +got):\n%s", diff)
 	}
 	slices.Reverse(machines)
-	if diff := cmp.Diff(string(want), Ruleset(machines, rules)); diff != "" {
+	if diff := cmp.Diff(string(want), Ruleset(machines, provider.Network{Rules: rules, Trusted: someTrusted})); diff != "" {
 		t.Errorf("the order of machines matters:\n%s", diff)
 	}
 }
@@ -280,7 +288,7 @@ func TestRulesetIsLoadable(t *testing.T) {
 		rule := workerToLB
 		rule.Why = rapid.String().Draw(rt, "why")
 		err := inScratch(unix.CLONE_NEWNET, func() error {
-			_, err := nft(t.Context(), Ruleset(nil, []provider.Rule{rule}), "-f", "-")
+			_, err := nft(t.Context(), Ruleset(nil, provider.Network{Rules: []provider.Rule{rule}}), "-f", "-")
 			return err
 		})
 		if err != nil {

@@ -138,7 +138,7 @@ var kernelFeatures = []struct {
 			return nil // already said
 		}
 		return inScratch(unix.CLONE_NEWNET, func() error {
-			_, err := nft(ctx, Ruleset(nil, nil), "-f", "-")
+			_, err := nft(ctx, Ruleset(nil, provider.Network{}), "-f", "-")
 			return err
 		})
 	}},

@@ -108,7 +108,7 @@ func (p *Provider) List(context.Context) ([]provider.Machine, error) {
 	for _, r := range records {
 		machines = append(machines, provider.Machine{Name: r.Name, Role: r.Role, Address: r.Address, State: p.state(r.Name)})
 	}
-	return machines, nil
+	return withPublic(machines), nil
 }
 
 // records returns all that is recorded, sorted by name.

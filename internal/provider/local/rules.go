@@ -19,40 +19,62 @@ import (
 const maxComment = 120
 
 // Ruleset renders the security groups as one nftables transaction: a set of addresses for each role, a rule for each
-// that is declared, and a refusal of all else. Machines are told of it at once; the internet hears nothing.
-func Ruleset(machines []provider.Machine, rules []provider.Rule) string {
+// that is declared, a refusal of all else, and the translation of addresses. Machines are told of a refusal at once; the
+// internet hears nothing.
+func Ruleset(machines []provider.Machine, network provider.Network) string {
 	var b strings.Builder
 	b.WriteString("flush ruleset\ntable inet ashlar {\n")
-	for _, role := range roles(machines, rules) {
-		fmt.Fprintf(&b, "\tset %s {\n\t\ttype ipv4_addr\n", role)
-		if a := addresses(machines, role); len(a) > 0 {
-			fmt.Fprintf(&b, "\t\telements = { %s }\n", strings.Join(a, ", "))
-		}
-		b.WriteString("\t}\n")
+	for _, role := range roles(machines, network.Rules) {
+		set(&b, string(role), "", addresses(machines, role))
 	}
-	chain(&b, "forward", forwarded(rules))
-	chain(&b, "output", fromOperator(rules))
-	chain(&b, "input", []string{`iifname "lo" accept`})
+	set(&b, string(provider.Trusted), "flags interval", trusted(network.Trusted))
+	filter(&b, "forward", forwarded(network.Rules))
+	filter(&b, "output", fromOperator(network.Rules))
+	filter(&b, "input", []string{`iifname "lo" accept`,
+		fmt.Sprintf("iifname != %q ip daddr %s tcp dport %d accept comment \"what clouds tell a machine\"", internetLink, metadataService, metadataPort)})
+	in, out := translation(machines)
+	chain(&b, "prerouting", "nat", "dstnat", "accept", in)
+	chain(&b, "postrouting", "nat", "srcnat", "accept", out)
 	b.WriteString("}\n")
 	return b.String()
 }
 
-func chain(b *strings.Builder, hook string, accept []string) {
-	fmt.Fprintf(b, "\tchain %[1]s {\n\t\ttype filter hook %[1]s priority filter; policy drop;\n", hook)
-	lines := slices.Concat([]string{"ct state established,related accept"}, accept)
-	if hook != "output" {
-		lines = append(lines, fmt.Sprintf("iifname %q drop", internetLink))
+func set(b *strings.Builder, name, flags string, elements []string) {
+	fmt.Fprintf(b, "\tset %s {\n\t\ttype ipv4_addr\n", name)
+	if flags != "" {
+		fmt.Fprintf(b, "\t\t%s\n", flags)
 	}
-	for _, line := range append(lines, "reject with icmpx admin-prohibited") {
+	if len(elements) > 0 {
+		fmt.Fprintf(b, "\t\telements = { %s }\n", strings.Join(elements, ", "))
+	}
+	b.WriteString("\t}\n")
+}
+
+func chain(b *strings.Builder, hook, kind, priority, policy string, lines []string) {
+	fmt.Fprintf(b, "\tchain %[1]s {\n\t\ttype %[2]s hook %[1]s priority %[3]s; policy %[4]s;\n", hook, kind, priority, policy)
+	for _, line := range lines {
 		fmt.Fprintf(b, "\t\t%s\n", line)
 	}
 	b.WriteString("\t}\n")
 }
 
+func filter(b *strings.Builder, hook string, accept []string) {
+	lines := slices.Concat([]string{"ct state established,related accept"}, accept)
+	if hook != "output" {
+		lines = append(lines, fmt.Sprintf("iifname %q drop", internetLink))
+	}
+	chain(b, hook, "filter", "filter", "drop", append(lines, "reject with icmpx admin-prohibited"))
+}
+
 func forwarded(rules []provider.Rule) []string {
 	var out []string
 	for _, r := range rules {
-		if r.From != provider.Operator {
+		switch r.From {
+		case provider.Operator:
+		case provider.Trusted:
+			// Only at its public address: a private one means nothing out there.
+			out = append(out, fmt.Sprintf("iifname %q ct status dnat ip saddr @%s %s", internetLink, r.From, accepting(r)))
+		default:
 			out = append(out, fmt.Sprintf("ip saddr @%s %s", r.From, accepting(r)))
 		}
 	}
@@ -71,7 +93,20 @@ func fromOperator(rules []provider.Rule) []string {
 }
 
 func accepting(r provider.Rule) string {
-	return fmt.Sprintf("ip daddr @%s %s dport %d accept comment %q", r.To.Role, r.To.Protocol, r.To.Port, comment(r.Why))
+	to := fmt.Sprintf("ip daddr @%s", r.To.Role)
+	if r.To.Role == provider.Outside {
+		to = fmt.Sprintf("oifname %q", internetLink)
+	}
+	port := "meta l4proto { tcp, udp }"
+	switch {
+	case r.To.Port != 0 && r.To.Protocol != "":
+		port = fmt.Sprintf("%s dport %d", r.To.Protocol, r.To.Port)
+	case r.To.Port != 0:
+		port += fmt.Sprintf(" th dport %d", r.To.Port)
+	case r.To.Protocol != "":
+		port = "meta l4proto " + r.To.Protocol
+	}
+	return fmt.Sprintf("%s %s accept comment %q", to, port, comment(r.Why))
 }
 
 // comment makes a text fit for nftables, which knows no escapes.
@@ -94,7 +129,16 @@ func roles(machines []provider.Machine, rules []provider.Rule) []v1alpha1.Role {
 		out = append(out, r.From, r.To.Role)
 	}
 	slices.Sort(out)
-	return slices.DeleteFunc(slices.Compact(out), func(r v1alpha1.Role) bool { return r == provider.Operator })
+	noSet := []v1alpha1.Role{provider.Operator, provider.Trusted, provider.Outside}
+	return slices.DeleteFunc(slices.Compact(out), func(r v1alpha1.Role) bool { return slices.Contains(noSet, r) })
+}
+
+func trusted(prefixes []netip.Prefix) []string {
+	var out []string
+	for _, p := range slices.SortedFunc(slices.Values(prefixes), netip.Prefix.Compare) {
+		out = append(out, p.String())
+	}
+	return out
 }
 
 func addresses(machines []provider.Machine, role v1alpha1.Role) []string {

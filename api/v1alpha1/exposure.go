@@ -1,0 +1,27 @@
+package v1alpha1
+
+// Exposure is what the internet may reach: the bastion, and the services that are named here. Without either of them
+// nothing has a public address.
+type Exposure struct {
+	// TrustedCIDRs are the only addresses of the internet that reach any of it (IPv4). There is no default: whoever has a
+	// public door says who may knock.
+	TrustedCIDRs []string `json:"trustedCIDRs,omitempty"`
+	// AcknowledgeEverybody has to be true where trustedCIDRs holds 0.0.0.0/0, which is everybody there is.
+	AcknowledgeEverybody bool `json:"acknowledgeEverybody,omitempty"`
+	// Services are reached through the public load balancer, such as Jenkins or Foreman.
+	Services []PublicService `json:"services,omitempty"`
+}
+
+// PublicService is one port of the public load balancer.
+type PublicService struct {
+	// Name is a DNS label, unique among the services.
+	Name string `json:"name"`
+	// Port is the public one, unique among the services. 22 is the bastion's.
+	Port int `json:"port"`
+	// Pool has the machines that serve it; of role hub or worker.
+	Pool string `json:"pool"`
+	// TargetPort is where they do, the same as port by default.
+	TargetPort int `json:"targetPort,omitempty"`
+	// Plaintext lets connections pass that do not begin with TLS. They are refused by default.
+	Plaintext bool `json:"plaintext,omitempty"`
+}
