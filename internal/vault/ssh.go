@@ -237,3 +237,8 @@ func (c *Client) signSSH(ctx context.Context, ca, role, publicKey string, princi
 	}
 	return strings.TrimSpace(out.Key) + "\n", nil
 }
+
+// Alive asks whether the client's token still is one.
+func (c *Client) Alive(ctx context.Context) error {
+	return c.get(ctx, "auth/token/lookup-self", &struct{}{})
+}
