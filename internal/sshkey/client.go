@@ -34,7 +34,7 @@ CheckHostIP no
 HostKeyAlgorithms ssh-ed25519-cert-v01@openssh.com
 CASignatureAlgorithms ssh-ed25519
 KexAlgorithms sntrup761x25519-sha512@openssh.com,curve25519-sha256
-PubkeyAcceptedAlgorithms ssh-ed25519-cert-v01@openssh.com
+PubkeyAcceptedAlgorithms ssh-ed25519-cert-v01@openssh.com,ssh-ed25519
 PreferredAuthentications publickey
 ForwardAgent no
 ForwardX11 no
@@ -44,7 +44,6 @@ ControlMaster no
 ControlPath none
 ConnectTimeout 15
 ServerAliveInterval 15
-LogLevel ERROR
 `, c.Key, c.Certificate, c.KnownHosts)
 	var words []string
 	for _, w := range c.Proxy {

@@ -38,29 +38,21 @@ func (d Desired) sshUsers() []string {
 	return []string{"root"}
 }
 
-// sshUnits are sshd, where there is a bastion to come through.
+// sshUnits are sshd and its users, where there is a bastion to come through.
 func sshUnits(d Desired) []Unit {
-	known := d.SSH != nil && d.Complete()
-	switch {
-	case d.Me().Role != v1alpha1.RoleBastion && known:
-		return []Unit{sshd(d)}
-	case d.Me().Role != v1alpha1.RoleBastion:
+	if d.SSH == nil || !d.Complete() {
 		return nil
 	}
-	// A password that nothing matches: useradd's own mark, a "!", locks the account, and sshd lets nobody in that is locked.
-	jump := Unit{
-		Name: "jump-user",
-		Args: []string{"/bin/sh", "-c", "getent passwd " + JumpUser + " || exec useradd --system --password '*' --no-create-home " +
-			"--home-dir /nonexistent --shell /usr/sbin/nologin " + JumpUser},
-		Env:  []string{"PATH=/usr/sbin:/usr/bin"},
-		Once: true,
+	// A password that nothing matches: with a "!", as useradd has it, an account is locked, and sshd lets nobody in that is.
+	script := "usermod --password '*' root"
+	if d.Me().Role == v1alpha1.RoleBastion {
+		script += " && { getent passwd " + JumpUser + " > /dev/null || useradd --system --password '*' --no-create-home " +
+			"--home-dir /nonexistent --shell /usr/sbin/nologin " + JumpUser + "; }"
 	}
-	if !known {
-		return []Unit{jump}
-	}
+	users := Unit{Name: "ssh-users", Args: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/usr/sbin:/usr/bin"}, Once: true}
 	u := sshd(d)
-	u.After = []string{jump.Name}
-	return []Unit{jump, u}
+	u.After = []string{users.Name}
+	return []Unit{users, u}
 }
 
 func sshd(d Desired) Unit {
