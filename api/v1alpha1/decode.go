@@ -115,6 +115,8 @@ func (b *binder) bind(n *yaml.Node, path string, v reflect.Value) {
 		b.mapping(n, path, v)
 	case v.Kind() == reflect.Slice:
 		b.list(n, path, v)
+	case v.Kind() == reflect.Map:
+		b.texts(n, path, v)
 	case v.Kind() == reflect.Int:
 		b.integer(n, path, v)
 	case v.Kind() == reflect.Bool:
@@ -160,6 +162,35 @@ func (b *binder) mapping(n *yaml.Node, path string, v reflect.Value) {
 		}
 		b.lines[at] = key.Line
 		b.bind(value, at, v.FieldByIndex(field.Index))
+	}
+}
+
+// texts are labels: a mapping whose keys are the user's.
+func (b *binder) texts(n *yaml.Node, path string, v reflect.Value) {
+	if n.Kind != yaml.MappingNode {
+		b.fail(n, path, "must be a mapping of keys to values, not %s", describe(n))
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if key.Kind != yaml.ScalarNode || special(key) || key.Value == "" {
+			b.fail(key, path, "has a key that is not plain text")
+			continue
+		}
+		at := path + "[" + quote(key.Value) + "]"
+		if first, again := b.lines[at]; again {
+			b.fail(key, at, "is already set in line %d", first)
+			continue
+		}
+		b.lines[at] = key.Line
+		switch text := reflect.New(v.Type().Elem()).Elem(); {
+		case value.Kind == yaml.ScalarNode && value.ShortTag() == "!!str" && value.Value == "" && !special(value): // a label may be empty
+			v.SetMapIndex(reflect.ValueOf(key.Value), text)
+		default:
+			b.bind(value, at, text)
+			v.SetMapIndex(reflect.ValueOf(key.Value), text)
+		}
 	}
 }
 

@@ -93,7 +93,7 @@ func TestDecodeMinimal(t *testing.T) {
 	s := c.Spec
 	got := []any{s.KubernetesVersion, s.Provider.Local.MachineCIDR, s.Network, s.PKI.LeafTTL.Duration, s.PKI.CATTL.Duration,
 		s.PKI.InitTokenTTL.Duration, s.PKI.AdminTTL.Duration, s.Pools}
-	want := []any{"v1.37.2", "10.90.0.0/24", Network{"10.244.0.0/16", "10.96.0.0/16", "cluster.local"}, 24 * time.Hour, 87600 * time.Hour,
+	want := []any{"v1.37.2", "10.90.0.0/24", Network{"10.244.0.0/16", "10.96.0.0/16", "cluster.local", NetworkPolicy{}}, 24 * time.Hour, 87600 * time.Hour,
 		10 * time.Minute, 8 * time.Hour, []Pool{{"vault", "vault", 1}, {"etcd", "etcd", 1}, {"lb", "lb", 1}, {"control-plane", "control-plane", 1}, {"worker", "worker", 2}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

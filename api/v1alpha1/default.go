@@ -15,6 +15,11 @@ func Default(c *Cluster) {
 	setDefault(&s.Network.PodCIDR, "10.244.0.0/16")
 	setDefault(&s.Network.ServiceCIDR, "10.96.0.0/16")
 	setDefault(&s.Network.ClusterDomain, "cluster.local")
+	for i := range s.Network.Policy.Rules {
+		for j := range s.Network.Policy.Rules[i].Ports {
+			setDefault(&s.Network.Policy.Rules[i].Ports[j].Protocol, ProtocolTCP)
+		}
+	}
 	setDefault(&s.PKI.LeafTTL.Duration, 24*time.Hour)
 	setDefault(&s.PKI.CATTL.Duration, 10*365*24*time.Hour)
 	setDefault(&s.PKI.InitTokenTTL.Duration, 10*time.Minute)

@@ -53,6 +53,9 @@ func TestTemplateExamples(t *testing.T) {
 	if a := c.Spec.Authentication; a.IdentityProvider == nil || len(a.Robots) == 0 || len(a.OIDC) == 0 || len(a.StaticTokens) == 0 || len(c.Spec.SSH) == 0 {
 		t.Errorf("there is not an example of everything: %+v", c.Spec)
 	}
+	if p := c.Spec.Network.Policy; len(p.Open) == 0 || len(p.Sets) == 0 || len(p.Rules) == 0 || len(p.Metadata) == 0 {
+		t.Errorf("there is not an example of every policy: %+v", p)
+	}
 }
 
 func eachField(fields []field, f func(field)) {
@@ -143,8 +146,8 @@ func against(t *testing.T, schema map[string]any, value any, at string) []string
 		case "$schema", "title", "description", "default":
 		case "type":
 			isInteger := isNumber && number == float64(int(number))
-			_, isTruth := value.(bool)
-			must(map[string]bool{"boolean": isTruth, "object": object != nil, "array": list != nil, "string": isText, "integer": isInteger}[arg.(string)], keyword)
+			_, isBool := value.(bool)
+			must(map[string]bool{"object": object != nil, "array": list != nil, "string": isText, "integer": isInteger, "boolean": isBool}[arg.(string)], keyword)
 		case "properties":
 			for key, v := range object {
 				if sub, ok := arg.(map[string]any)[key].(map[string]any); ok {
@@ -154,6 +157,12 @@ func against(t *testing.T, schema map[string]any, value any, at string) []string
 				}
 			}
 		case "additionalProperties":
+			if sub, ok := arg.(map[string]any); ok { // a mapping whose keys are the user's
+				for key, v := range object {
+					wrong = append(wrong, against(t, sub, v, at+"."+key)...)
+				}
+				continue
+			}
 			must(arg == false, "additionalProperties must be false")
 		case "items":
 			for i, v := range list {

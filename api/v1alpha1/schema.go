@@ -15,7 +15,7 @@ import (
 
 // What users and editors read about the file comes from here, so that it cannot say something else than the code.
 //
-//go:embed types.go access.go exposure.go ssh.go
+//go:embed types.go access.go exposure.go isolation.go ssh.go
 var sources embed.FS
 
 // rules are what the schema says beyond the types, by path: as much of Validate as an editor can check alone.
@@ -33,6 +33,15 @@ var rules = map[string]map[string]any{
 	"spec.network.podCIDR":            {"pattern": cidrPattern},
 	"spec.network.serviceCIDR":        {"pattern": cidrPattern},
 	"spec.network.clusterDomain":      {"pattern": clusterDomainPattern, "maxLength": maxClusterDomain},
+
+	"spec.network.policy.rules":                    {"maxItems": maxRules},
+	"spec.network.policy.rules[].name":             {"pattern": labelPattern, "maxLength": maxRuleName},
+	"spec.network.policy.rules[].ports[].protocol": {"enum": protocols},
+	"spec.network.policy.rules[].ports[].port":     {"minimum": 1, "maximum": maxPort},
+	"spec.network.policy.rules[].ports[].endPort":  {"minimum": 1, "maximum": maxPort},
+	"spec.network.policy.sets[].name":              {"pattern": labelPattern, "maxLength": maxRuleName},
+	"spec.network.policy.sets[].cidrs":             {"minItems": 1},
+	"spec.network.policy.open[].namespace":         {"pattern": labelPattern, "maxLength": maxNamespace},
 
 	"spec.authentication.identityProvider.issuer":      {"pattern": issuerPattern},
 	"spec.authentication.identityProvider.userClaim":   {"pattern": wordPattern},
@@ -125,7 +134,7 @@ func describeFields(path string, v reflect.Value, docs map[string]string) []fiel
 // describeCluster reads the types and what is written about them.
 func describeCluster() []field {
 	docs := map[string]string{}
-	for _, name := range []string{"types.go", "access.go", "exposure.go", "ssh.go"} {
+	for _, name := range []string{"types.go", "access.go", "exposure.go", "isolation.go", "ssh.go"} {
 		source, err := sources.ReadFile(name)
 		if err == nil {
 			err = readDocs(docs, name, source)
@@ -201,6 +210,8 @@ func (f field) schema() map[string]any {
 		out["items"] = map[string]any{"type": "string"}
 	case f.kind() == "array":
 		out["items"] = object(f.fields)
+	case f.typ.Kind() == reflect.Map:
+		out["additionalProperties"] = map[string]any{"type": "string"}
 	case f.kind() == "object":
 		out = object(f.fields)
 	}
@@ -221,7 +232,7 @@ and [ha.yaml](../../examples/ha.yaml) are examples. A key that is not listed her
 lets an editor complete and check the file. Durations are written as ` + "`90s`, `10m` or `24h`" + `, times as
 ` + "`2027-01-31T00:00:00Z`, or `2027-01-31`" + ` for the first moment of that day in UTC. Expressions over claims are [CEL](https://cel.dev).
 
-This page is generated from ` + "`types.go`, `access.go` and `ssh.go` in `api/v1alpha1`" + `.
+This page is generated from ` + "`types.go`, `access.go`, `exposure.go`, `isolation.go` and `ssh.go` in `api/v1alpha1`" + `.
 
 | Field | Type | Default | Description |
 |---|---|---|---|
@@ -245,6 +256,8 @@ func writeRows(b *strings.Builder, fields []field) {
 			kind = "time"
 		case kind == "array":
 			kind = "list"
+		case f.typ.Kind() == reflect.Map:
+			kind = "texts by name"
 		}
 		switch {
 		case f.value != "":

@@ -27,10 +27,27 @@ spec:
 {{- end }}
     # - {name: bastion, role: bastion, count: 1} # {{ about "bastion" }}
     # - {name: hub, role: hub, count: 1} # {{ about "hub" }}
-  network: # IPv4 ranges; they overlap neither each other nor the machines'
+  network: # IPv4 ranges; they overlap neither each other nor the machines'; and what pods may reach
     podCIDR: {{ .Network.PodCIDR }} # default: addresses of pods; at least a /20
     serviceCIDR: {{ .Network.ServiceCIDR }} # default: addresses of Services; /12 to /24
     clusterDomain: {{ .Network.ClusterDomain }} # default: the DNS suffix of Services
+  #   policy: # what pods may reach, and who may reach them; default: nothing but DNS, and nobody
+  #     open: # namespaces without that default, by name or by labels
+  #       - {namespace: sandbox}
+  #       - labels: {team: research}
+  #     sets: # named groups of addresses
+  #       - {name: mirrors, cidrs: [198.51.100.0/25, 192.0.2.7/32]}
+  #     rules: # what is allowed; each opens both ends, where these are pods
+  #       - name: shop-to-orders
+  #         from: {namespace: shop, podLabels: {app: web}}
+  #         to: {namespace: orders, podLabels: {app: api}}
+  #         ports: [{protocol: TCP, port: 8080, endPort: 8089}] # default: all; protocol TCP, endPort the same
+  #       - {name: builds-to-mirrors, from: {namespaceLabels: {team: build}}, to: {set: mirrors}, ports: [{port: 443}]}
+  #       - {name: operators-to-api, from: {namespace: operators}, to: {api: true}}
+  #       - {name: office-to-shop, from: {cidrs: [172.20.0.0/16], except: [172.20.9.0/24]}, to: {namespace: shop}}
+  #     metadata: # pods that may reach 169.254.169.254
+  #       - {namespace: cloud-controllers}
+  #     metadataFromHosts: false # default: nor may workers themselves, and pods with hostNetwork
   pki: # lifetimes of credentials
     leafTTL: {{ short .PKI.LeafTTL.Duration }} # default: of each certificate that is no CA, renewed at half of it
     caTTL: {{ short .PKI.CATTL.Duration }} # default: of each CA

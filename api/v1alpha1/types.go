@@ -40,7 +40,7 @@ type Spec struct {
 	// Pools are groups of equal machines. Roles vault, etcd and lb get a pool of one machine when none is declared,
 	// and so does public-lb where services are public.
 	Pools []Pool `json:"pools"`
-	// Network has the address ranges inside the cluster.
+	// Network has the address ranges inside the cluster, and what pods may reach.
 	Network Network `json:"network,omitempty"`
 	// PKI has the lifetimes of credentials.
 	PKI PKI `json:"pki,omitempty"`
@@ -106,7 +106,7 @@ type Pool struct {
 	Count int `json:"count"`
 }
 
-// Network has the address ranges inside the cluster. They must not overlap each other or the machines' own.
+// Network has the address ranges inside the cluster, and what pods may reach. The ranges must not overlap each other or the machines' own.
 type Network struct {
 	// PodCIDR is the range of pod addresses (IPv4).
 	PodCIDR string `json:"podCIDR,omitempty"`
@@ -114,6 +114,8 @@ type Network struct {
 	ServiceCIDR string `json:"serviceCIDR,omitempty"`
 	// ClusterDomain is the DNS suffix of Services.
 	ClusterDomain string `json:"clusterDomain,omitempty"`
+	// Policy is what pods may reach, and who may reach them. Left out: nothing but DNS, and nobody.
+	Policy NetworkPolicy `json:"policy,omitzero"`
 }
 
 // PKI has the lifetimes of credentials.

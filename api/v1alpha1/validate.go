@@ -50,6 +50,7 @@ func validate(c *Cluster, undeclared int) Errors {
 	errs.provider(c.Spec.Provider)
 	errs.pools(c.Spec.Pools, undeclared)
 	errs.network(c)
+	errs.isolation(c)
 	errs.pki(c.Spec.PKI)
 	errs.authentication(c)
 	errs.authorization(c.Spec.Authorization)

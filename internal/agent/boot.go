@@ -46,9 +46,21 @@ func LoadBoot() (Boot, error) {
 	return b, err
 }
 
+// KeptFile is where it is kept.
+const KeptFile = stateDir + "/desired.json"
+
+// ReadKept is the document in what was read off a machine's disk; the empty one if that is damaged.
+func ReadKept(content []byte) unit.Desired {
+	var k kept
+	if json.Unmarshal(content, &k) != nil {
+		return unit.Desired{}
+	}
+	return k.Desired
+}
+
 func loadKept() (kept, error) {
 	var k kept
-	err := loadJSON(stateDir+"/desired.json", &k)
+	err := loadJSON(KeptFile, &k)
 	if errors.Is(err, fs.ErrNotExist) {
 		return kept{}, nil
 	}
@@ -60,7 +72,7 @@ func (k kept) save() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(stateDir+"/desired.json", b, 0o600)
+	return writeFile(KeptFile, b, 0o600)
 }
 
 func loadJSON(path string, into any) error {

@@ -127,8 +127,8 @@ func driftIsNamedAndRepaired(t *testing.T, ctx context.Context, config *rest.Con
 		"binding deleted": {func() error {
 			return client.Resource(rbac.WithResource("clusterrolebindings")).Delete(ctx, "ashlar:admins", metav1.DeleteOptions{})
 		}, "ClusterRoleBinding ashlar:admins: does not exist"},
-		"policy opened": {edit(netw.WithResource("networkpolicies"), "default", "default-deny", `{"spec":{"ingress":[{}]}}`),
-			"NetworkPolicy default/default-deny: differs in spec.ingress"},
+		"policy opened": {edit(netw.WithResource("networkpolicies"), "kube-system", "default-deny", `{"spec":{"ingress":[{}]}}`),
+			"NetworkPolicy kube-system/default-deny: differs in spec.ingress"},
 		"policy narrowed": {edit(netw.WithResource("networkpolicies"), "kube-system", "default-deny", `{"spec":{"podSelector":{"matchLabels":{"a":"b"}}}}`),
 			"NetworkPolicy kube-system/default-deny"},
 		"role widened": {edit(rbac.WithResource("clusterroles"), "", "ashlar:calico-cni", `{"rules":[{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}]}`),

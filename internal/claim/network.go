@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,6 +23,11 @@ var networkClaims = []Claim{
 		Probe: probeAPIInternal,
 	},
 	netPolicy,
+	netDefault,
+	netEgress,
+	netMetadata,
+	expNAT,
+	expPlanes,
 }
 
 // dialTimeout is how long silence is taken for a refusal: the internet side gets no answer at all.
@@ -42,20 +48,14 @@ func mayReachAPI(from, to v1alpha1.Role) bool {
 
 // probeAPIInternal connects to the API's port of every machine, from the internet, the operator, and every other machine.
 func probeAPIInternal(ctx context.Context, t *Target) ([]Evidence, error) {
-	type vantage struct {
-		name string
-		role v1alpha1.Role
-	}
-	vantages := []vantage{{provider.FromInternet, ""}, {provider.FromOperator, provider.Operator}}
-	for _, m := range t.Desired.Machines {
-		vantages = append(vantages, vantage{m.Name, m.Role})
-	}
+	from := vantages(t.Desired.Machines)
+	doors := apiDoors(t)
 	var evidence []Evidence
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
-	results := make(chan Evidence, len(vantages)*len(t.Desired.Machines))
-	for _, from := range vantages {
-		for _, to := range t.Desired.Machines {
+	results := make(chan Evidence, len(from)*len(doors))
+	for _, from := range from {
+		for _, to := range doors {
 			want := Refused
 			// Of two API servers neither needs the other: only a machine's way to itself is open.
 			if mayReachAPI(from.role, to.Role) && (from.role != v1alpha1.RoleControlPlane || to.Role != v1alpha1.RoleControlPlane || from.name == to.Name) {
@@ -74,6 +74,17 @@ func probeAPIInternal(ctx context.Context, t *Target) ([]Evidence, error) {
 		evidence = append(evidence, e)
 	}
 	return evidence, err
+}
+
+// apiDoors are all machines, and once more those that the internet knows, by their public address.
+func apiDoors(t *Target) []unit.Machine {
+	out := slices.Clone(t.Desired.Machines)
+	for _, m := range t.Machines {
+		if m.Public.IsValid() {
+			out = append(out, unit.Machine{Name: m.Name + "'s public address", Address: m.Public})
+		}
+	}
+	return out
 }
 
 func connect(ctx context.Context, t *Target, from string, to unit.Machine, want Expectation) (Evidence, error) {

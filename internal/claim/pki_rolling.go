@@ -56,7 +56,7 @@ func probeRolling(ctx context.Context, t *Target) ([]Evidence, error) {
 func unfinished(j rotation.Journal) Evidence {
 	e := Evidence{Attempt: "find a rotation that was begun and not finished", From: "vault", As: "operator", Want: Refused, Got: Refused, Answer: "there is none"}
 	if r := j.Current; r != nil {
-		e.Got, e.Answer = Allowed, fmt.Sprintf("%s stands at %s", r.Target, r.Stage)
+		e.Got, e.Answer = Allowed, fmt.Sprintf("%s stands at %s", rotation.Join(j.Targets()), r.Stage)
 	}
 	return e
 }

@@ -34,6 +34,8 @@ import (
 type Reached struct {
 	Address string `json:"address"`
 	Refusal string `json:"refusal,omitempty"` // empty: it was greeted
+	// Connected: there was a handshake, whatever was said then.
+	Connected bool `json:"connected,omitempty"`
 }
 
 // probeImage is the image of the bundle.

@@ -90,7 +90,7 @@ func baselineControllerCommand() *cobra.Command {
 			}
 			config.QPS, config.Burst = 50, 200
 			return controller.Run(cmd.Context(), controller.Options{
-				Config: config, Identity: identity, Access: readAccess, Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
+				Config: config, Identity: identity, Access: readAccess, Policies: readPolicies, Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
 			})
 		},
 	}

@@ -38,7 +38,8 @@ func agentCommand() *cobra.Command {
 }
 
 func etcdAuthCommand() *cobra.Command {
-	var endpoints, podCIDR, workers string
+	var endpoints, file string
+	var observe bool
 	cmd := &cobra.Command{
 		Use:    "etcd-auth",
 		Short:  "Define who may do what in the overlay's etcd, and what Calico finds there",
@@ -52,11 +53,23 @@ func etcdAuthCommand() *cobra.Command {
 				return err
 			}
 			defer client.Close()
-			seeded, err := etcdauth.Seed(ctx, client, etcdauth.Calico{PodCIDR: podCIDR, Workers: strings.Split(workers, ",")})
+			declared, err := readNetwork(file)
 			if err != nil {
 				return err
 			}
-			changed, err := etcdauth.Ensure(ctx, client)
+			want, err := overlayOf(declared)
+			if err != nil {
+				return err
+			}
+			seed, ensure := etcdauth.Seed, etcdauth.Ensure
+			if observe {
+				seed, ensure = etcdauth.ObserveSeed, etcdauth.Observe
+			}
+			seeded, err := seed(ctx, client, want)
+			if err != nil {
+				return err
+			}
+			changed, err := ensure(ctx, client)
 			for _, c := range append(seeded, changed...) {
 				fmt.Fprintln(cmd.OutOrStdout(), c)
 			}
@@ -64,8 +77,8 @@ func etcdAuthCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&endpoints, "endpoints", "", "client URLs, with a comma between")
-	cmd.Flags().StringVar(&podCIDR, "pod-cidr", "", "range of pod addresses")
-	cmd.Flags().StringVar(&workers, "workers", "", "machines that run pods, with a comma between")
+	cmd.Flags().StringVar(&file, "network", unit.NetworkFile, "what is declared of pods")
+	cmd.Flags().BoolVar(&observe, "observe", false, "say what differs, and change nothing")
 	return cmd
 }
 

@@ -47,7 +47,8 @@ func connectAll(ctx context.Context, addresses []string) []claim.Reached {
 	for i, a := range addresses {
 		all.Go(func() {
 			out[i].Address = a
-			if err := greeted(ctx, a); err != nil {
+			var err error
+			if out[i].Connected, err = greeted(ctx, a); err != nil {
 				out[i].Refusal = err.Error()
 			}
 		})
@@ -56,11 +57,11 @@ func connectAll(ctx context.Context, addresses []string) []claim.Reached {
 	return out
 }
 
-// greeted connects and reads to the end: a handshake alone could be the doing of something in between.
-func greeted(ctx context.Context, address string) error {
+// greeted connects, says whether it could, and reads to the end: a handshake alone could be the doing of something in between.
+func greeted(ctx context.Context, address string) (bool, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
@@ -68,7 +69,7 @@ func greeted(ctx context.Context, address string) error {
 	if err == nil && string(said) != greeting {
 		err = fmt.Errorf("connected to something that says %q", said)
 	}
-	return err
+	return true, err
 }
 
 const greeting = "hello\n"

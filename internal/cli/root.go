@@ -94,7 +94,7 @@ func New() *cobra.Command {
 		Short: "Build hardened Kubernetes clusters from one file, and prove that they are hardened",
 		Long: `Ashlar builds hardened Kubernetes clusters from one file, and proves that they are hardened.
 
-Exit codes: 0 done, 1 failed, 2 differs (plan, verify), 64 bad input.
+Exit codes: 0 done, 1 failed, 2 differs (plan, verify, exposure), 64 bad input.
 kubectl, exec and ssh exit with the code of what they run.`,
 		Example: `  ashlar init --name demo
   ashlar up
@@ -109,7 +109,7 @@ kubectl, exec and ssh exit with the code of what they run.`,
 	flags.StringVar(&r.options.Root, "state", phase.DefaultRoot, "directory of what belongs to clusters")
 	cmd.AddCommand(
 		initCommand(r), planCommand(r), upCommand(r), statusCommand(r), verifyCommand(r), downCommand(r), backupCommand(r), restoreCommand(r),
-		kubeconfigCommand(r), kubectlCommand(r), execCommand(r), sshCommand(r), logsCommand(r), loginCommand(r), userCommand(r), tokenCommand(r), pkiCommand(r), breakGlassCommand(r), authzCommand(r), bundleCommand(r), completionCommand(),
+		kubeconfigCommand(r), kubectlCommand(r), execCommand(r), sshCommand(r), logsCommand(r), loginCommand(r), userCommand(r), tokenCommand(r), pkiCommand(r), breakGlassCommand(r), authzCommand(r), exposureCommand(r), bundleCommand(r), completionCommand(),
 		agentCommand(), kmsCommand(), webhookCommand(), baselineControllerCommand(), etcdAuthCommand(), etcdSnapshotCommand(), etcdMemberCommand(), etcdRestoreCommand(), calicoWaitCommand(), probeCommand(), sshProxyCommand(r),
 	)
 	completeFlags(cmd)

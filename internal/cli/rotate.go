@@ -41,7 +41,8 @@ goes on, and so does up. Until the old one is dropped, --abort takes it all back
 
 The names are
 ` + targetNames() + `;
-all is every one of them.
+all is every one of them. Those that are named together go through the steps together, and what has to restart does so once for
+all; those that pods and people have to be waited for with come after the others.
 
 Pods, and people, hold what nobody can replace for them. For their sake a step may last longer (--plan says how long);
 --settle limits that, and --now does away with it. Where only one machine has a role, its restart interrupts what it does;
@@ -127,11 +128,7 @@ func (f rotateFlags) options() phase.RotateOptions {
 }
 
 func targetNames() string {
-	var names []string
-	for _, t := range rotation.Targets {
-		names = append(names, string(t))
-	}
-	return strings.Join(names, ", ")
+	return rotation.Join(rotation.Targets)
 }
 
 // rotatePlan says what is under way, or what would be done.
@@ -155,7 +152,7 @@ func (r *root) rotatePlan(ctx context.Context, cmd *cobra.Command, c *phase.Clus
 
 func (r rotateReport) table(w io.Writer) error {
 	if c := r.Journal.Current; c != nil {
-		if _, err := fmt.Fprintf(w, "%s stands at %s: --resume finishes it, --abort takes it back\n\n", c.Target, c.Stage); err != nil {
+		if _, err := fmt.Fprintf(w, "%s stands at %s: --resume finishes it, --abort takes it back\n\n", rotation.Join(r.Journal.Targets()), c.Stage); err != nil {
 			return err
 		}
 	}
@@ -176,7 +173,12 @@ func (r rotateReport) table(w io.Writer) error {
 		if s.SettleSeconds > 0 {
 			settle = (time.Duration(s.SettleSeconds) * time.Second).String()
 		}
-		rows = append(rows, []string{string(s.Target), string(s.Stage), s.Does, restarts, settle})
+		for i, t := range s.Targets {
+			if i > 0 { // with the one above
+				restarts, settle = "", ""
+			}
+			rows = append(rows, []string{string(t), string(s.Stage), s.Does[i], restarts, settle})
+		}
 	}
 	if len(rows) == 0 {
 		return nil

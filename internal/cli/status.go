@@ -48,9 +48,9 @@ func statusTable(w io.Writer, report []phase.MachineReport, now time.Time) error
 			restarts += u.Restarts
 		}
 		for _, p := range m.Status.Problems {
-			problems = append(problems, []string{m.Name, p})
+			problems = append(problems, []string{m.Name, problem(w, p)})
 		}
-		machines = append(machines, []string{m.Name, string(m.Role), address(m.Address), string(m.State),
+		machines = append(machines, []string{m.Name, string(m.Role), addresses(m), string(m.State),
 			fmt.Sprintf("%d/%d", settled, len(m.Status.Units)), fmt.Sprint(restarts),
 			firstRenewal(m.Status.Certificates, now), age(m.Status.Seen, now)})
 	}
@@ -62,6 +62,14 @@ func statusTable(w io.Writer, report []phase.MachineReport, now time.Time) error
 	}
 	fmt.Fprintln(w)
 	return ui.Rows(w, []string{"WHERE", "PROBLEM"}, problems)
+}
+
+// addresses are a machine's own, and what the internet knows it by.
+func addresses(m phase.MachineReport) string {
+	if m.Public.IsValid() {
+		return address(m.Address) + " " + m.Public.String()
+	}
+	return address(m.Address)
 }
 
 func address(a netip.Addr) string {
@@ -88,4 +96,12 @@ func age(t, now time.Time) string {
 		return "never"
 	}
 	return now.Sub(t).Round(time.Second).String() + " ago"
+}
+
+// problem has what is bad by intention in red.
+func problem(w io.Writer, p string) string {
+	if p == phase.ToEverybody {
+		return ui.Mark(w, false, p)
+	}
+	return p
 }

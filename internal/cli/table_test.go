@@ -65,6 +65,16 @@ worker-0/kubelet      failed exit status 1
 worker-0/kube-proxy   waiting
 worker-0              Vault is away
 `)
+
+	public := []phase.MachineReport{{Name: "bastion-0", Role: v1alpha1.RoleBastion, Address: netip.MustParseAddr("10.90.0.16"), Public: netip.MustParseAddr("203.0.113.16"),
+		State: provider.Running, Status: agent.Status{Seen: now, Problems: []string{phase.ToEverybody}}}}
+	expect(t, func(w io.Writer) error { return statusTable(w, public, now) },
+		`MACHINE     ROLE      ADDRESS                   STATE     UNITS   RESTARTS   NEXT RENEWAL   SEEN
+bastion-0   bastion   10.90.0.16 203.0.113.16   running   0/0     0          -              0s ago
+
+WHERE       PROBLEM
+bastion-0   everybody on the internet may knock here: spec.exposure.trustedCIDRs holds 0.0.0.0/0, acknowledged
+`)
 }
 
 func TestVerifyTable(t *testing.T) {

@@ -39,6 +39,7 @@ any time; the next one finishes the work.`,
 				progress.Done("cluster %s is as %s says", c.Spec.Metadata.Name, r.file)
 			}
 			sayLeftAlone(cmd.ErrOrStderr(), c)
+			sayToEverybody(cmd.ErrOrStderr(), c)
 			report := newUpReport(c, drift)
 			report.Timings = progress.Timings()
 			return ui.Write(cmd.OutOrStdout(), r.format, report, func(io.Writer) error { return nil })
@@ -63,6 +64,7 @@ Exits with 2 if anything differs.`,
 				return err
 			}
 			sayLeftAlone(cmd.ErrOrStderr(), c)
+			sayToEverybody(cmd.ErrOrStderr(), c)
 			report := newUpReport(c, drift)
 			if err := ui.Write(cmd.OutOrStdout(), r.format, report, report.table); err != nil {
 				return err
@@ -79,6 +81,15 @@ Exits with 2 if anything differs.`,
 func sayLeftAlone(w io.Writer, c *phase.Cluster) {
 	for _, m := range c.LeftAlone() {
 		fmt.Fprintf(w, "%s is revoked, and left alone until it is made anew\n", m)
+	}
+}
+
+// sayToEverybody reminds whoever declared it, in red.
+func sayToEverybody(w io.Writer, c *phase.Cluster) {
+	for _, m := range c.Spec.Machines() {
+		if m.Role.Public() && c.Spec.Spec.Exposure.ToEverybody() {
+			fmt.Fprintf(w, "%s: %s\n", m.Name, ui.Mark(w, false, phase.ToEverybody))
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -40,8 +41,9 @@ type Options struct {
 	// Identity tells the controllers of several machines apart.
 	Identity string
 	// Access reads what is declared.
-	Access func() (unit.Access, error)
-	Log    *slog.Logger
+	Access   func() (unit.Access, error)
+	Policies func() (Policies, error)
+	Log      *slog.Logger
 }
 
 // Run works whenever it leads, until ctx ends.
@@ -74,7 +76,7 @@ func lead(ctx context.Context, client kubernetes.Interface, o Options) error {
 	if err != nil {
 		return err
 	}
-	declared, err := o.Access()
+	declared, err := o.declared()
 	if err != nil {
 		return err
 	}
@@ -85,7 +87,7 @@ func lead(ctx context.Context, client kubernetes.Interface, o Options) error {
 			return err
 		}
 		wait := look
-		if err := converge(ctx, client, Plan(declared, snapshot), o.Log); err != nil {
+		if err := converge(ctx, client, declared.plan(snapshot), o.Log); err != nil {
 			if err.Error() != seen {
 				seen = err.Error()
 				o.Log.Error("converge", "error", err)
@@ -103,12 +105,29 @@ func lead(ctx context.Context, client kubernetes.Interface, o Options) error {
 		case <-timer.C:
 		}
 		timer.Stop()
-		if now, err := o.Access(); err == nil {
+		if now, err := o.declared(); err == nil {
 			declared = now
 		} else {
 			o.Log.Error("read what is declared", "error", err)
 		}
 	}
+}
+
+// declared is all that namespaces must have.
+type declared struct {
+	access   unit.Access
+	policies Policies
+}
+
+func (o Options) declared() (d declared, err error) {
+	var errs [2]error
+	d.access, errs[0] = o.Access()
+	d.policies, errs[1] = o.Policies()
+	return d, errors.Join(errs[:]...)
+}
+
+func (d declared) plan(s Snapshot) []Change {
+	return append(Plan(d.access, s), PlanPolicies(d.policies, s)...)
 }
 
 // watched is what the controller knows of the cluster, kept up to date by watches.
@@ -125,7 +144,8 @@ func watch(ctx context.Context, client kubernetes.Interface, changed chan<- stru
 		}
 	}
 	for _, i := range []cache.SharedIndexInformer{w.Core().V1().Namespaces().Informer(), w.Core().V1().ServiceAccounts().Informer(),
-		w.Rbac().V1().RoleBindings().Informer(), w.Rbac().V1().ClusterRoleBindings().Informer()} {
+		w.Rbac().V1().RoleBindings().Informer(), w.Rbac().V1().ClusterRoleBindings().Informer(),
+		w.Networking().V1().NetworkPolicies().Informer()} {
 		if _, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: func(any) { notify() },
 			UpdateFunc: func(any, any) { notify() }, DeleteFunc: func(any) { notify() }}); err != nil {
 			return w, err
@@ -142,11 +162,12 @@ func watch(ctx context.Context, client kubernetes.Interface, changed chan<- stru
 
 func (w watched) snapshot() (s Snapshot, err error) {
 	all := labels.Everything()
-	var errs [4]error
+	var errs [5]error
 	s.Namespaces, errs[0] = w.Core().V1().Namespaces().Lister().List(all)
 	s.ServiceAccounts, errs[1] = w.Core().V1().ServiceAccounts().Lister().List(all)
 	s.RoleBindings, errs[2] = w.Rbac().V1().RoleBindings().Lister().List(all)
 	s.ClusterRoleBindings, errs[3] = w.Rbac().V1().ClusterRoleBindings().Lister().List(all)
+	s.NetworkPolicies, errs[4] = w.Networking().V1().NetworkPolicies().Lister().List(all)
 	return s, errors.Join(errs[:]...)
 }
 
@@ -181,6 +202,8 @@ func (c Change) make(ctx context.Context, client kubernetes.Interface) error {
 		_, err := client.CoreV1().ServiceAccounts(o.Namespace).Patch(ctx, name, types.MergePatchType,
 			[]byte(`{"automountServiceAccountToken":false}`), metav1.PatchOptions{})
 		return err
+	case *networkingv1.NetworkPolicy:
+		return change(ctx, client.NetworkingV1().NetworkPolicies(o.Namespace), c.Verb, o)
 	case *rbacv1.RoleBinding:
 		return change(ctx, client.RbacV1().RoleBindings(o.Namespace), c.Verb, o)
 	case *rbacv1.ClusterRoleBinding:
@@ -208,7 +231,7 @@ func change[T metav1.Object](ctx context.Context, to writer[T], v Verb, o T) (er
 }
 
 // Observe says what differs in a live cluster, by one look.
-func Observe(ctx context.Context, config *rest.Config, a unit.Access) ([]Change, error) {
+func Observe(ctx context.Context, config *rest.Config, a unit.Access, p Policies) ([]Change, error) {
 	config = rest.CopyConfig(config)
 	config.QPS = -1
 	client, err := kubernetes.NewForConfig(config)
@@ -220,10 +243,12 @@ func Observe(ctx context.Context, config *rest.Config, a unit.Access) ([]Change,
 	accounts, err2 := client.CoreV1().ServiceAccounts("").List(ctx, all)
 	bindings, err3 := client.RbacV1().RoleBindings("").List(ctx, all)
 	clusterBindings, err4 := client.RbacV1().ClusterRoleBindings().List(ctx, all)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	policies, err5 := client.NetworkingV1().NetworkPolicies("").List(ctx, all)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return nil, fmt.Errorf("look at each namespace: %w", err)
 	}
-	return Plan(a, Snapshot{pointers(namespaces.Items), pointers(accounts.Items), pointers(bindings.Items), pointers(clusterBindings.Items)}), nil
+	return declared{a, p}.plan(Snapshot{pointers(namespaces.Items), pointers(accounts.Items), pointers(bindings.Items), pointers(clusterBindings.Items),
+		pointers(policies.Items)}), nil
 }
 
 func pointers[T any](of []T) []*T {

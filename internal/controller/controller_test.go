@@ -176,7 +176,7 @@ func TestAgainstAnAPIServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	none := unit.Access{}
+	none, policies := unit.Access{}, declaredPolicies(t)
 	declare := make(chan unit.Access, 1)
 	current := seed()
 	options := Options{Config: api.As(unit.GroupBaseline), Log: slog.New(slog.DiscardHandler), Access: func() (unit.Access, error) {
@@ -185,7 +185,7 @@ func TestAgainstAnAPIServer(t *testing.T) {
 		default:
 		}
 		return current, nil
-	}}
+	}, Policies: func() (Policies, error) { return policies, nil }}
 	first, stop := context.WithCancel(ctx)
 	done := make(chan error, 2)
 	go func() { o := options; o.Identity = "first"; done <- Run(first, o) }()
@@ -204,7 +204,7 @@ func TestAgainstAnAPIServer(t *testing.T) {
 	settled := func(what string, a unit.Access) {
 		t.Helper()
 		testserver.Eventually(t, what, func() bool {
-			left, err := Observe(ctx, api.Admin, a)
+			left, err := Observe(ctx, api.Admin, a, policies)
 			return err == nil && len(left) == 0
 		})
 	}
@@ -217,6 +217,25 @@ func TestAgainstAnAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	settled("repair of what was deleted", seed())
+	ours := admin.NetworkingV1().NetworkPolicies("shop")
+	np, err := ours.Get(ctx, "ashlar.shop-to-monitoring.egress", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	np.Spec.Egress = nil
+	if _, err := ours.Update(ctx, np, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	settled("repair of a NetworkPolicy", seed())
+	open := namespace("shop")
+	open.Labels = map[string]string{"team": "research"}
+	if _, err := admin.CoreV1().Namespaces().Update(ctx, open, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	testserver.Eventually(t, "removal from a namespace that was opened", func() bool {
+		list, err := ours.List(ctx, metav1.ListOptions{})
+		return err == nil && len(list.Items) == 0
+	})
 	declare <- none
 	settled("change of what is declared", none)
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -29,6 +30,7 @@ type Snapshot struct {
 	ServiceAccounts     []*corev1.ServiceAccount
 	RoleBindings        []*rbacv1.RoleBinding
 	ClusterRoleBindings []*rbacv1.ClusterRoleBinding
+	NetworkPolicies     []*networkingv1.NetworkPolicy
 }
 
 // Verb is what a Change does.
@@ -54,8 +56,11 @@ type Change struct {
 // Name is how people see the object.
 func (c Change) Name() string {
 	kind := map[bool]string{true: "RoleBinding", false: "ClusterRoleBinding"}[c.Object.GetNamespace() != ""]
-	if _, ok := c.Object.(*corev1.ServiceAccount); ok {
+	switch c.Object.(type) {
+	case *corev1.ServiceAccount:
 		kind = "ServiceAccount"
+	case *networkingv1.NetworkPolicy:
+		kind = "NetworkPolicy"
 	}
 	if ns := c.Object.GetNamespace(); ns != "" {
 		return fmt.Sprintf("%s %s/%s", kind, ns, c.Object.GetName())

@@ -8,6 +8,9 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"ashlar.dev/ashlar/internal/calico"
+	"ashlar.dev/ashlar/internal/network"
 )
 
 // forbidden is a key that no worker may read, so that being refused it shows that access control is on.
@@ -44,7 +47,8 @@ func lacks(ctx context.Context, client clientv3.KV, worker string) error {
 	case !errors.Is(err, rpctypes.ErrPermissionDenied):
 		return fmt.Errorf("it does not answer: %w", err)
 	}
-	for _, key := range []string{"ippools/pods", "felixconfigurations/node." + worker} {
+	for _, key := range []string{"ippools/pods", "felixconfigurations/node." + worker,
+		"globalnetworkpolicies/" + network.Prefix + "default", "hostendpoints/" + calico.HostEndpoint(worker)} {
 		kv, err := get(ctx, client, resources+key)
 		if err == nil && kv.revision == 0 {
 			err = errors.New("not there")

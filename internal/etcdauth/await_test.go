@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
 )
 
 // A worker waits for every part of what the etcd machines prepare, and says which is missing.
@@ -29,10 +31,18 @@ func TestAwait(t *testing.T) {
 		t.Fatal(err)
 	}
 	lacking("felixconfigurations/node.w0")
+	if _, err := Seed(ctx, root, Calico{PodCIDR: "10.64.0.0/16", Workers: []string{"other", "w0"}}); err != nil {
+		t.Fatal(err)
+	}
+	lacking("globalnetworkpolicies/ashlar.default")
+	if _, err := Seed(ctx, root, scratchCalico(t, v1alpha1.NetworkPolicy{}, "other")); err != nil {
+		t.Fatal(err)
+	}
+	lacking("hostendpoints/ashlar.w0")
 
 	awaited := make(chan error, 1)
 	go func() { awaited <- Await(ctx, worker, "w0") }()
-	if _, err := Seed(ctx, root, Calico{PodCIDR: "10.64.0.0/16", Workers: []string{"other", "w0"}}); err != nil {
+	if _, err := Seed(ctx, root, scratchCalico(t, v1alpha1.NetworkPolicy{}, "other", "w0")); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-awaited; err != nil {

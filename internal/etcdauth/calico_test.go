@@ -11,6 +11,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/testserver"
 )
 
@@ -54,7 +55,7 @@ func TestCalicoStarts(t *testing.T) {
 	}
 	ctx, s := deadline(t), startEtcd(t)
 	root := s.client(t, "root")
-	want := Calico{PodCIDR: "10.64.0.0/16", Workers: []string{"w0"}}
+	want := scratchCalico(t, v1alpha1.NetworkPolicy{}, "w0")
 	if seeded, err := Seed(ctx, root, want); err != nil || len(seeded) == 0 {
 		t.Fatalf("Seed: %v %v", seeded, err)
 	}

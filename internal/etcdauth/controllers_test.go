@@ -39,7 +39,7 @@ func TestPolicyReachesTheOverlay(t *testing.T) {
 
 	start := time.Now()
 	for _, key := range []string{
-		resources + "networkpolicies/default/knp.default.default-deny",
+		resources + "networkpolicies/kube-system/knp.default.default-deny",
 		resources + "networkpolicies/kube-system/knp.default.coredns",
 		resources + "profiles/kns.kube-system",
 		resources + "profiles/ksa.default.default",

@@ -6,10 +6,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"ashlar.dev/ashlar/internal/calico"
 )
 
 // Calico is what Calico must find in its datastore before it starts anywhere. Left alone it would write most of this
@@ -19,6 +22,8 @@ type Calico struct {
 	PodCIDR string
 	// Workers are the names of the machines that run pods.
 	Workers []string
+	// Policy is what is declared of pods.
+	Policy []calico.Resource
 }
 
 // record is one key. Its value is compared by spec: identity and timestamps are made once.
@@ -58,46 +63,74 @@ const (
 	ipamConfig    = `{"auto_allocate_blocks":true}`
 )
 
-// Seed writes what is missing or differs, in one transaction, and names it. The client must be root's.
+// Seed makes what Calico finds there what is wanted, in one transaction, and names what differed. What is not declared of
+// policy is removed; until the transaction, what was there is in force, and nothing in between ever is. The client must be root's.
 func Seed(ctx context.Context, client clientv3.KV, want Calico) ([]Change, error) {
-	changes, puts, err := want.observe(ctx, client)
-	if err != nil || len(puts) == 0 {
-		return changes, err
+	for range seedAttempts {
+		d, err := want.observe(ctx, client)
+		if err != nil || len(d.ops) == 0 {
+			return d.changes, err
+		}
+		done, err := client.Txn(ctx).If(d.seen...).Then(d.ops...).Commit()
+		if err != nil {
+			return nil, fmt.Errorf("write Calico's records into the overlay's etcd: %w", err)
+		}
+		if done.Succeeded {
+			return d.changes, nil
+		}
 	}
-	if _, err := client.Txn(ctx).Then(puts...).Commit(); err != nil {
-		return nil, fmt.Errorf("write Calico's first records into the overlay's etcd: %w", err)
-	}
-	return changes, nil
+	return nil, errors.New("write Calico's records into the overlay's etcd: somebody else changes them again and again")
 }
 
-func (c Calico) observe(ctx context.Context, client clientv3.KV) ([]Change, []clientv3.Op, error) {
-	var changes []Change
-	var puts []clientv3.Op
-	put := func(key, value string, revision int64) {
-		cause := key + " is missing"
-		if revision > 0 {
-			cause = key + " differs"
-		}
-		changes = append(changes, Change{Cause: cause, Action: "write it"})
-		puts = append(puts, clientv3.OpPut(key, value))
+// seedAttempts is how often Seed looks again: the other etcd machines do the same at the same time.
+const seedAttempts = 10
+
+// ObserveSeed names what Seed would change.
+func ObserveSeed(ctx context.Context, client clientv3.KV, want Calico) ([]Change, error) {
+	d, err := want.observe(ctx, client)
+	return d.changes, err
+}
+
+// difference is what to change, and what that goes by: it must still be so.
+type difference struct {
+	changes []Change
+	ops     []clientv3.Op
+	seen    []clientv3.Cmp
+}
+
+func (d *difference) add(key string, revision int64, cause, action string, op clientv3.Op) {
+	d.changes = append(d.changes, Change{Cause: key + " " + cause, Action: action})
+	d.ops = append(d.ops, op)
+	d.seen = append(d.seen, clientv3.Compare(clientv3.ModRevision(key), "=", revision))
+}
+
+func (d *difference) put(key, value string, revision int64) {
+	cause := "is missing"
+	if revision > 0 {
+		cause = "differs"
 	}
+	d.add(key, revision, cause, "write it", clientv3.OpPut(key, value))
+}
+
+func (c Calico) observe(ctx context.Context, client clientv3.KV) (difference, error) {
+	var d difference
 	for _, r := range c.records() {
 		kv, err := get(ctx, client, r.key)
 		if err != nil {
-			return nil, nil, err
+			return d, err
 		}
 		if value, differs := r.merge(kv.value); kv.revision == 0 || (differs && !r.once) {
-			put(r.key, value, kv.revision)
+			d.put(r.key, value, kv.revision)
 		}
 	}
 	kv, err := get(ctx, client, ipamConfigKey)
 	if err != nil {
-		return nil, nil, err
+		return d, err
 	}
 	if kv.revision == 0 {
-		put(ipamConfigKey, ipamConfig, 0)
+		d.put(ipamConfigKey, ipamConfig, 0)
 	}
-	return changes, puts, nil
+	return d, c.policy(ctx, client, &d)
 }
 
 type stored struct {
@@ -121,11 +154,7 @@ func get(ctx context.Context, client clientv3.KV, key string) (stored, error) {
 func (r record) merge(value []byte) (string, bool) {
 	document := map[string]any{}
 	if json.Unmarshal(value, &document) != nil || document["kind"] != r.kind {
-		document = map[string]any{
-			"kind": r.kind, "apiVersion": "projectcalico.org/v3",
-			// Calico tells records apart by uid; one derived from the key is the same on whichever machine it is made.
-			"metadata": map[string]any{"name": r.name, "uid": uid(r.key), "creationTimestamp": "2000-01-01T00:00:00Z"},
-		}
+		document = newDocument(r.kind, r.name, r.key)
 	}
 	spec, _ := document["spec"].(map[string]any)
 	if spec == nil {
@@ -143,6 +172,15 @@ func (r record) merge(value []byte) (string, bool) {
 		panic(err) // plain maps of strings, numbers and lists
 	}
 	return string(out), differs
+}
+
+// newDocument has all but the spec. Calico tells records apart by uid; one derived from the key is the same on whichever
+// machine it is made.
+func newDocument(kind, name, key string) map[string]any {
+	return map[string]any{
+		"kind": kind, "apiVersion": "projectcalico.org/v3",
+		"metadata": map[string]any{"name": name, "uid": uid(key), "creationTimestamp": "2000-01-01T00:00:00Z"},
+	}
 }
 
 func uid(key string) string {

@@ -66,8 +66,12 @@ func observeAccess(ctx context.Context, c *Cluster) ([]Drift, error) {
 		})
 	}
 	access := unit.Desired{Authorization: c.Spec.Spec.Authorization}.Access()
+	policies, err := c.policies(machines)
+	if err != nil {
+		return nil, err
+	}
 	g.Go(func() error {
-		changes, err := controller.Observe(ctx, config, access)
+		changes, err := controller.Observe(ctx, config, access, policies)
 		for _, change := range changes {
 			drift[len(machines)] = append(drift[len(machines)], Drift{Object: change.Name(), Cause: change.Why, Action: "wait for the baseline controller to " + string(change.Verb) + " it"})
 		}

@@ -33,7 +33,7 @@ func (c *Cluster) LeftAlone() []string {
 func (c *Cluster) revokedFile() string { return filepath.Join(c.Dir, "revoked.json") }
 
 func (c *Cluster) remember(r unit.Revoked) error {
-	b, err := json.Marshal(r.Machines)
+	b, err := json.Marshal(unit.Revoked{Machines: r.Machines, Users: r.Users})
 	if err != nil {
 		return err
 	}
@@ -42,11 +42,16 @@ func (c *Cluster) remember(r unit.Revoked) error {
 
 // wasRevoked says whether a machine is revoked as far as is remembered.
 func (c *Cluster) wasRevoked(machine string) bool {
-	var r unit.Revoked
-	b, err := os.ReadFile(c.revokedFile())
-	if err != nil || json.Unmarshal(b, &r.Machines) != nil {
-		return false
-	}
+	r, _ := c.remembered()
 	_, out := r.Machine(machine)
 	return out
+}
+
+// remembered is who is shut out as far as is remembered, and whether anything is.
+func (c *Cluster) remembered() (r unit.Revoked, known bool) {
+	b, err := os.ReadFile(c.revokedFile())
+	if err != nil || json.Unmarshal(b, &r) != nil {
+		return unit.Revoked{}, false
+	}
+	return r, true
 }

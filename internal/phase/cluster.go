@@ -178,7 +178,10 @@ func (c *Cluster) desiredFor(self string, machines []provider.Machine, t trust) 
 		d.Machines = append(d.Machines, unit.Machine{Name: m.Name, Role: m.Role, Address: m.Address})
 	}
 	switch d.Me().Role {
+	case v1alpha1.RoleEtcd:
+		d.NetworkPolicy = s.Network.Policy
 	case v1alpha1.RoleControlPlane:
+		d.NetworkPolicy = s.Network.Policy
 		d.ServiceAccountKeys = t.tokens
 		d.Authentication, d.Authorization = s.Authentication, s.Authorization
 	case v1alpha1.RolePublicLB:

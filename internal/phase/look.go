@@ -12,11 +12,15 @@ import (
 	"ashlar.dev/ashlar/internal/webhook"
 )
 
+// ToEverybody is what people are told as long as it is so, though they have declared it.
+const ToEverybody = "everybody on the internet may knock here: spec.exposure.trustedCIDRs holds 0.0.0.0/0, acknowledged"
+
 // MachineReport is a machine as its provider sees it and as it reports itself.
 type MachineReport struct {
 	Name    string         `json:"name"`
 	Role    v1alpha1.Role  `json:"role"`
 	Address netip.Addr     `json:"address"`
+	Public  netip.Addr     `json:"public,omitzero"`
 	State   provider.State `json:"state"`
 	Status  agent.Status   `json:"status"`
 	// Revoked: it is shut out, and left alone.
@@ -35,7 +39,7 @@ func Look(ctx context.Context, c *Cluster) ([]MachineReport, error) {
 	}
 	var out []MachineReport
 	for i, m := range machines {
-		r := MachineReport{Name: m.Name, Role: m.Role, Address: m.Address, State: m.State}
+		r := MachineReport{Name: m.Name, Role: m.Role, Address: m.Address, Public: m.Public, State: m.State}
 		if err == nil {
 			r.Status = all[i].status
 			r.Revoked = all[i].out
@@ -44,6 +48,9 @@ func Look(ctx context.Context, c *Cluster) ([]MachineReport, error) {
 		}
 		if r.Revoked {
 			r.Status.Problems = append(r.Status.Problems, "revoked: everybody refuses it, and `ashlar up` leaves it alone until it is made anew")
+		}
+		if m.Public.IsValid() && c.Spec.Spec.Exposure.ToEverybody() {
+			r.Status.Problems = append(r.Status.Problems, ToEverybody)
 		}
 		if m.Role == v1alpha1.RoleControlPlane {
 			r.Status.Problems = append(r.Status.Problems, c.staticTokens(ctx, m)...)

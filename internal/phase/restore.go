@@ -106,7 +106,11 @@ func Restore(ctx context.Context, c *Cluster, a *backup.Archive, o RestoreOption
 			return report, fmt.Errorf("%s: %w; what was begun has to be finished: run `ashlar restore` again", s.name, err)
 		}
 	}
-	if _, err := Up(ctx, c, progress); err != nil || report.TrustedUntil == nil {
+	if _, err := Up(ctx, c, progress); err != nil {
+		return report, err
+	}
+	// The API servers wrote into etcd whom they trusted at the time, and by themselves only ever add to it.
+	if err := c.forgetPublished(ctx); err != nil || report.TrustedUntil == nil {
 		return report, err
 	}
 	progress.Begin("certificates")

@@ -78,6 +78,11 @@ func (c *Cluster) mayRestore(ctx context.Context, a *backup.Archive, o *RestoreO
 	if err != nil {
 		return keys, err
 	}
+	if o.Etcd && !o.Vault {
+		if err := c.unreadable(ctx, a.Manifest.Time); err != nil {
+			return keys, err
+		}
+	}
 	if o.Replace {
 		return keys, nil
 	}

@@ -170,6 +170,10 @@ func (c *Cluster) afterRestore(ctx context.Context, root *vault.Client, report *
 	if err := root.RevokeTokens(ctx); err != nil {
 		return err
 	}
+	refused, err := c.listAgain(ctx, root)
+	if err != nil {
+		return err
+	}
 	want, err := c.vaultLayout(ctx, root)
 	if err != nil {
 		return err
@@ -177,6 +181,11 @@ func (c *Cluster) afterRestore(ctx context.Context, root *vault.Client, report *
 	if err := vault.RewritePolicies(ctx, root, want); err != nil {
 		return err
 	}
+	replaced, err := c.replaceDropped(ctx, root)
+	if err != nil {
+		return err
+	}
+	goneWith(report.Since, replaced)
 	if err := c.setUp(ctx, root); err != nil {
 		return err
 	}
@@ -186,7 +195,9 @@ func (c *Cluster) afterRestore(ctx context.Context, root *vault.Client, report *
 			return err
 		}
 	}
-	revokeAgain(ctx, root, report.Since, known)
+	revokeAgain(ctx, root, report.Since, known, refused)
+	report.Since = append(report.Since, replaced...)
+	slices.SortStableFunc(report.Since, func(a, b Change) int { return a.Time.Compare(b.Time) })
 	if report.Stranded, err = c.stranded(ctx, known); err != nil {
 		return err
 	}

@@ -24,6 +24,9 @@ func (c *Cluster) revokeUser(ctx context.Context, what Revocation) (RevocationRe
 	case strings.HasPrefix(what.User, vault.ProviderPrefix):
 		// Vault knows such people by what only the provider understands: the API refuses them for as long as a session lasts.
 		until = began.Add(c.Spec.Spec.PKI.AdminTTL.Duration)
+		if out.Tokens, err = v.EndProviderTokens(ctx, strings.TrimPrefix(what.User, vault.ProviderPrefix)); err != nil {
+			return out, err
+		}
 		out.Notes = append(out.Notes, "who comes from the provider can log in there again: shut them out there, too")
 	default:
 		out.Tokens, err = v.ShutOutPerson(ctx, what.User)
@@ -46,8 +49,12 @@ func (c *Cluster) revokeUser(ctx context.Context, what Revocation) (RevocationRe
 	})
 }
 
-// Enable lets a user or a robot in again, also one that was revoked. The client must hold a root token.
+// Enable lets a user or a robot in again, also one that was revoked, or somebody of the provider's that was. The client must hold
+// a root token.
 func (c *Cluster) Enable(ctx context.Context, root *vault.Client, user string) error {
+	if strings.HasPrefix(user, vault.ProviderPrefix) {
+		return c.LetIn(ctx, user)
+	}
 	err := root.DisablePerson(ctx, user, false)
 	if errors.Is(err, vault.ErrNotFound) {
 		err = root.EnableRobot(ctx, user)

@@ -57,7 +57,7 @@ func ContinueRotation(ctx context.Context, c *Cluster, o RotateOptions, progress
 		case r == nil:
 			err = c.beginRotation(ctx, t)
 		default:
-			err = c.rotateStage(ctx, *r, o, progress)
+			err = c.rotateStage(ctx, t.journal, o, progress)
 		}
 		if err != nil {
 			return err
@@ -72,62 +72,84 @@ func Rotation(ctx context.Context, c *Cluster) (rotation.Journal, error) {
 	return t.journal, err
 }
 
-// beginRotation names the old and the new key of the queue's first target.
+// beginRotation names the old and the new keys of the queue's first targets.
 func (c *Cluster) beginRotation(ctx context.Context, t trust) error {
-	old, next, err := c.nameKeys(ctx, t.journal.Queue[0], t)
-	if err != nil {
-		return err
+	var keys []rotation.Keys
+	for _, target := range t.journal.Next() {
+		old, next, err := c.nameKeys(ctx, target, t)
+		if err != nil {
+			return err
+		}
+		keys = append(keys, rotation.Keys{Target: target, Old: old, New: next})
 	}
-	return c.journalise(ctx, func(j rotation.Journal) (rotation.Journal, error) { return j.Begin(old, next, time.Now().UTC()) })
+	return c.journalise(ctx, func(j rotation.Journal) (rotation.Journal, error) { return j.Begin(keys, time.Now().UTC()) })
 }
 
 // rotateStage brings every machine to the present stage, waits as long as it must last, and goes to the next.
-func (c *Cluster) rotateStage(ctx context.Context, r rotation.Rotation, o RotateOptions, progress *ui.Progress) error {
-	began, what := time.Now(), string(r.Target)+" "+string(r.Stage)
-	if r.Back {
+func (c *Cluster) rotateStage(ctx context.Context, j rotation.Journal, o RotateOptions, progress *ui.Progress) error {
+	began, what, names := time.Now(), string(j.Current.Target)+" "+string(j.Current.Stage), ""
+	if others := len(j.With); others > 0 {
+		what = fmt.Sprintf("%s of %d", j.Current.Stage, 1+others)
+		names = rotation.Join(j.Targets())
+	}
+	if j.Current.Back {
 		what += " (back)"
 	}
-	err := c.holdStage(ctx, r, o, what, progress)
-	progress.Step(err == nil, what, time.Since(began), "")
+	err := c.holdStage(ctx, j, o, what, progress)
+	progress.Step(err == nil, what, time.Since(began), names)
 	if err != nil {
 		return fmt.Errorf("%s: %w; `ashlar pki rotate --resume` goes on from here", what, err)
 	}
 	return c.journalise(ctx, rotation.Journal.Advance)
 }
 
-func (c *Cluster) holdStage(ctx context.Context, r rotation.Rotation, o RotateOptions, what string, progress *ui.Progress) error {
-	if r.Confirmed == nil {
-		if err := c.prepareStage(ctx, r); err != nil {
-			return err
+func (c *Cluster) holdStage(ctx context.Context, j rotation.Journal, o RotateOptions, what string, progress *ui.Progress) error {
+	all := j.UnderWay()
+	confirmed := j.Current.Confirmed
+	if confirmed == nil {
+		for _, r := range all {
+			if err := c.prepareStage(ctx, r); err != nil {
+				return err
+			}
 		}
 		if err := c.tellMachines(ctx, what, progress); err != nil {
 			return err
 		}
-		if err := c.completeStage(ctx, r, progress); err != nil {
-			return err
+		for _, r := range all {
+			if err := c.completeStage(ctx, r, progress); err != nil {
+				return err
+			}
 		}
 		now := time.Now().UTC()
-		r.Confirmed = &now
+		confirmed = &now
 		if err := c.journalise(ctx, func(j rotation.Journal) (rotation.Journal, error) { return j.Confirm(now) }); err != nil {
 			return err
 		}
 	}
-	if err := c.settleStage(ctx, r, o, what, progress); err != nil {
+	if err := c.settleStage(ctx, all, *confirmed, o, what, progress); err != nil {
 		return err
 	}
-	return c.leaveStage(ctx, r)
+	for _, r := range all {
+		if err := c.leaveStage(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settleStage waits for those that confirm nothing: pods, people, and what they hold.
-func (c *Cluster) settleStage(ctx context.Context, r rotation.Rotation, o RotateOptions, what string, progress *ui.Progress) error {
-	wait := r.Target.Settle(r.Stage, c.lifetimes())
+func (c *Cluster) settleStage(ctx context.Context, all []rotation.Rotation, confirmed time.Time, o RotateOptions, what string, progress *ui.Progress) error {
+	var wait time.Duration
+	for _, r := range all {
+		wait = max(wait, r.Target.Settle(r.Stage, c.lifetimes()))
+	}
 	if o.Settle != nil {
 		wait = min(wait, *o.Settle)
 	}
-	if r.Back {
+	if all[0].Back {
 		wait = min(wait, podsBack)
 	}
-	until := r.Confirmed.Add(wait)
+	until := confirmed.Add(wait)
 	if left := time.Until(until); left > 0 {
 		progress.Detail("%s: until %s, for those who see it late", what, until.Local().Format(time.TimeOnly))
 		select {
@@ -172,7 +194,7 @@ func underWay(j rotation.Journal) string {
 	if j.Current == nil {
 		return ""
 	}
-	return fmt.Sprintf(": %s stands at %s; `ashlar pki rotate --resume` finishes it, `--abort` takes it back", j.Current.Target, j.Current.Stage)
+	return fmt.Sprintf(": %s stands at %s; `ashlar pki rotate --resume` finishes it, `--abort` takes it back", rotation.Join(j.Targets()), j.Current.Stage)
 }
 
 // lockRotation keeps a second operator of this machine out. One that was killed leaves no lock.
@@ -212,7 +234,7 @@ func observeRotation(ctx context.Context, c *Cluster) ([]Drift, error) {
 	}
 	d := Drift{Object: "rotation", Cause: "it was begun and not finished", Action: "finish it", hides: true}
 	if r := j.Current; r != nil {
-		d.Object, d.Cause = string(r.Target), fmt.Sprintf("its rotation stands at %s", r.Stage)
+		d.Object, d.Cause = rotation.Join(j.Targets()), fmt.Sprintf("its rotation stands at %s", r.Stage)
 		if r.Back {
 			d.Cause, d.Action = fmt.Sprintf("its rotation was aborted and stands at %s", r.Stage), "take it back"
 		}

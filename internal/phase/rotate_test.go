@@ -55,9 +55,9 @@ func TestWhatRestarts(t *testing.T) {
 	}
 	all := rotating()
 	for _, target := range rotation.Targets {
-		before := at(all, target, rotation.Prepare)
+		before := at(all, []rotation.Target{target}, rotation.Prepare)
 		for _, stage := range rotation.Stages {
-			after := at(all, target, stage)
+			after := at(all, []rotation.Target{target}, stage)
 			got := map[string][]string{}
 			for i, e := range all {
 				if units := restarted(before[i], after[i]); len(units) > 0 {

@@ -18,9 +18,7 @@ import (
 
 // nameKeys says what the present key of a target is called, and what its successor shall be.
 func (c *Cluster) nameKeys(ctx context.Context, target rotation.Target, t trust) (old, next string, err error) {
-	var r [4]byte
-	_, _ = rand.Read(r[:]) // never fails (crypto/rand)
-	next = "r-" + hex.EncodeToString(r[:])
+	next = successor()
 	switch target {
 	case rotation.ServiceAccountKey:
 		return t.tokens[0], vault.ServiceAccountDocument + "/" + next, nil
@@ -37,6 +35,13 @@ func (c *Cluster) nameKeys(ctx context.Context, target rotation.Target, t trust)
 		return err
 	})
 	return old, next, err
+}
+
+// successor is what a new key is called.
+func successor() string {
+	var r [4]byte
+	_, _ = rand.Read(r[:]) // never fails (crypto/rand)
+	return "r-" + hex.EncodeToString(r[:])
 }
 
 // prepareStage makes of Vault what a stage needs, before machines hear of it.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"ashlar.dev/ashlar/internal/rotation"
 	"ashlar.dev/ashlar/internal/unit"
@@ -13,9 +15,10 @@ import (
 
 // RotationStep is one stage of a rotation, as it is going to be.
 type RotationStep struct {
-	Target rotation.Target `json:"target"`
-	Stage  rotation.Stage  `json:"stage"`
-	Does   string          `json:"does"`
+	// Targets come to the stage together; Does is what it does to each.
+	Targets []rotation.Target `json:"targets"`
+	Stage   rotation.Stage    `json:"stage"`
+	Does    []string          `json:"does"`
 	// Turns are the machines where something restarts, those together that restart together.
 	Turns [][]string `json:"turns,omitempty"`
 	// Interrupts are machines that restart something which no other does meanwhile.
@@ -31,20 +34,25 @@ func PlanRotation(ctx context.Context, c *Cluster, targets []rotation.Target, o 
 		return nil, err
 	}
 	var out []RotationStep
-	for _, t := range targets {
-		before := at(all, t, rotation.Prepare)
+	for _, together := range rotation.Together(targets) {
+		before := at(all, together, rotation.Prepare)
 		for _, stage := range rotation.Stages {
-			after := at(all, t, stage)
+			after := at(all, together, stage)
 			var machines []rotation.Machine
 			for i, e := range all {
 				machines = append(machines, rotation.Machine{Name: e.machine.Name, Role: e.machine.Role, Restarts: len(restarted(before[i], after[i])) > 0})
 			}
 			before = after
-			wait := t.Settle(stage, c.lifetimes())
+			var wait time.Duration
+			var what []string
+			for _, t := range together {
+				wait = max(wait, t.Settle(stage, c.lifetimes()))
+				what = append(what, does(t, stage))
+			}
 			if o.Settle != nil {
 				wait = min(wait, *o.Settle)
 			}
-			out = append(out, RotationStep{Target: t, Stage: stage, Does: does(t, stage), Turns: turnsOfRestarts(machines),
+			out = append(out, RotationStep{Targets: together, Stage: stage, Does: what, Turns: turnsOfRestarts(machines),
 				Interrupts: rotation.Interrupts(machines), SettleSeconds: wait.Seconds()})
 		}
 	}
@@ -57,21 +65,20 @@ func turnsOfRestarts(machines []rotation.Machine) [][]string {
 }
 
 // at is what machines would be told at a stage, with placeholders for keys that do not exist yet.
-func at(all []enrolled, t rotation.Target, stage rotation.Stage) []unit.Desired {
+func at(all []enrolled, targets []rotation.Target, stage rotation.Stage) []unit.Desired {
 	var out []unit.Desired
 	for _, e := range all {
 		d := e.want
-		r := rotation.Rotation{Target: t, Stage: stage, Old: d.CAs[t.CA()], New: "the successor\n"}
-		if ca := t.CA(); ca != "" {
-			d.CAs = maps.Clone(d.CAs)
-			d.CAs[ca] = ""
-			for _, pem := range r.Trusted() {
-				d.CAs[ca] += pem
+		d.CAs = maps.Clone(d.CAs)
+		for _, t := range targets {
+			r := rotation.Rotation{Target: t, Stage: stage, Old: d.CAs[t.CA()], New: "the successor\n"}
+			if ca := t.CA(); ca != "" {
+				d.CAs[ca] = strings.Join(r.Trusted(), "")
 			}
-		}
-		if t == rotation.ServiceAccountKey && len(d.ServiceAccountKeys) > 0 {
-			r.Old, r.New = d.ServiceAccountKeys[0], vault.ServiceAccountDocument+"/next"
-			d.ServiceAccountKeys = tokenDocuments(r)
+			if t == rotation.ServiceAccountKey && len(d.ServiceAccountKeys) > 0 {
+				r.Old, r.New = d.ServiceAccountKeys[0], vault.ServiceAccountDocument+"/next"
+				d.ServiceAccountKeys = tokenDocuments(r)
+			}
 		}
 		out = append(out, d)
 	}

@@ -37,6 +37,7 @@ var sequence = []step{
 	{"enrolment", observeEnrolment, applyEnrolment},
 	{"baseline", observeBaseline, applyBaseline},
 	{"units", observeUnits, applyUnits},
+	{"policy", observePolicy, applyPolicy},
 	{"access", observeAccess, applyAccess},
 	{"nodes", observeNodes, applyNodes},
 	{"quorum", observeQuorum, applyQuorum},

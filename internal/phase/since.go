@@ -54,11 +54,15 @@ func (c *Cluster) changesSince(ctx context.Context, since time.Time) (found []Ch
 	return changes(log, c.Spec.Metadata.Name, since), len(log) > 0, nil
 }
 
-// revokeAgain revokes what was revoked after the backup, as far as the restored Vault knows it.
-func revokeAgain(ctx context.Context, root *vault.Client, found []Change, known map[unit.CA][]string) {
+// revokeAgain revokes what was revoked after the backup, as far as the restored Vault knows it. What is refused everywhere without
+// Vault needs nothing more.
+func revokeAgain(ctx context.Context, root *vault.Client, found []Change, known map[unit.CA][]string, refused []unit.Revocation) {
 	for i, f := range found {
 		switch {
 		case f.serial == "":
+		case !slices.Contains(known[f.ca], f.serial) &&
+			slices.ContainsFunc(refused, func(r unit.Revocation) bool { return r.CA == f.ca && audit.SameSerial(r.Serial, f.serial) }):
+			found[i].ToDo = ""
 		case !slices.Contains(known[f.ca], f.serial):
 			found[i].ToDo = "it was issued after the backup, so the restored Vault cannot: it is good until it expires"
 		default:
@@ -144,6 +148,23 @@ func change(l audit.Line, cluster string) Change {
 		return Change{What: "the login of machine " + last + " was removed"}
 	case p == vault.TransitPath(cluster)+"/keys/"+vault.TransitKey+"/rotate":
 		return Change{What: "the key that encrypts Secrets in etcd was replaced", ToDo: "with this Vault only an etcd of before can be read"}
+	case p == vault.TransitPath(cluster)+"/keys/"+vault.TransitKey+"/config":
+		return Change{What: retired, ToDo: "with this Vault it can, until `ashlar pki rotate encryption-key`"}
 	}
 	return Change{}
+}
+
+// retired is what the log has when an old version of the encryption key stops decrypting.
+const retired = "what was sealed by an older key than the present one cannot be read any more"
+
+// unreadable is an error if the living Vault no longer opens what a backup's etcd holds.
+func (c *Cluster) unreadable(ctx context.Context, taken time.Time) error {
+	found, _, err := c.changesSince(ctx, taken)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(found, func(f Change) bool { return f.What == retired }) {
+		return InputError{errors.New("the key that encrypts Secrets in etcd was replaced after the backup, and Vault no longer opens what is in it: restore Vault with it, without --only")}
+	}
+	return nil
 }

@@ -46,6 +46,7 @@ func TestChanges(t *testing.T) {
 	line(7, "response", "update", "auth/demo/robots/role/ci/secret-id-accessor/destroy")
 	line(8, "response", "delete", "auth/demo/approle/role/worker-2")
 	line(9, "response", "update", "demo/transit/keys/etcd/rotate")
+	line(10, "response", "update", "demo/transit/keys/etcd/config")
 	log.WriteString("half a li")
 	want := []string{
 		"2026-03-01 12:01:00 certificate 03:04 of CA kubernetes was revoked: revoke it again",
@@ -56,6 +57,7 @@ func TestChanges(t *testing.T) {
 		"2026-03-01 12:07:00 a secret of robot ci was withdrawn: make another, which withdraws it again",
 		"2026-03-01 12:08:00 the login of machine worker-2 was removed: done again",
 		"2026-03-01 12:09:00 the key that encrypts Secrets in etcd was replaced: with this Vault only an etcd of before can be read",
+		"2026-03-01 12:10:00 what was sealed by an older key than the present one cannot be read any more: with this Vault it can, until `ashlar pki rotate encryption-key`",
 	}
 	var got []string
 	for _, c := range changes([]byte(log.String()), "demo", taken) {

@@ -36,8 +36,8 @@ func readTrust(ctx context.Context, v *vault.Client) (trust, error) {
 	for ca, pem := range t.cas {
 		signers[ca] = pem
 	}
-	if r := t.journal.Current; r != nil {
-		if err := t.during(ctx, v, *r, signers); err != nil {
+	for _, r := range t.journal.UnderWay() {
+		if err := t.during(ctx, v, r, signers); err != nil {
 			return t, err
 		}
 	}

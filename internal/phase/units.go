@@ -59,11 +59,12 @@ func unready(e enrolled, now time.Time) []Drift {
 	if e.status.Desired < e.version || e.status.Revision != e.boot.Revision {
 		return []Drift{{Object: name, Cause: "it has not taken over its newest desired state", Action: "wait for it"}}
 	}
-	if len(e.status.Units) == 0 {
+	units := unit.For(e.want)
+	if len(e.status.Units) == 0 && len(units) > 0 {
 		return []Drift{{Object: name, Cause: "no unit runs", Action: "wait for its units"}}
 	}
 	want := map[string]string{}
-	for _, u := range unit.For(e.want) {
+	for _, u := range units {
 		want[u.Name] = u.Digest()
 	}
 	var drift []Drift

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/exposure"
 )
 
 // State is the power state of a machine.
@@ -108,6 +109,8 @@ type Provider interface {
 	NetworkDrift(ctx context.Context, machines []Machine, network Network) ([]Drift, error)
 	// EnsureNetwork makes the network between the machines, with just these rules.
 	EnsureNetwork(ctx context.Context, machines []Machine, network Network) error
+	// Graph reads the network as it is, for what can be reached in it.
+	Graph(ctx context.Context) (*exposure.Graph, error)
 	// Start creates the machine if it is absent, with these files, and powers it on; nothing if it runs.
 	Start(ctx context.Context, machine Machine, files []File) error
 	// PowerOff kills all of a machine at once; its disk and address stay.
@@ -122,6 +125,11 @@ type Provider interface {
 	Exec(ctx context.Context, name string, e Exec) error
 	// Dial opens a connection as if from a vantage.
 	Dial(ctx context.Context, vantage, network, address string) (net.Conn, error)
+	// Listen takes connections at a vantage; without a host, at the address that the vantage is known by. What cannot be is
+	// errors.ErrUnsupported.
+	Listen(ctx context.Context, vantage, network, address string) (net.Listener, error)
+	// NATGateways are the addresses that the outside knows machines by that have none of their own there.
+	NATGateways(ctx context.Context) ([]netip.Addr, error)
 	// Destroy removes all that the provider made for the cluster.
 	Destroy(ctx context.Context) error
 }

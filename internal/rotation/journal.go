@@ -3,6 +3,7 @@ package rotation
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -32,6 +33,8 @@ var Stages = []Stage{Prepare, Trust, Issue, Drop, Finish}
 type Journal struct {
 	// Current is the rotation under way.
 	Current *Rotation `json:"current,omitempty"`
+	// With are rotated along with it: each is at the same stage.
+	With []Keys `json:"with,omitempty"`
 	// Queue are the targets after it.
 	Queue []Target `json:"queue,omitempty"`
 	// Past is what the last finished rotation of each target did.
@@ -50,6 +53,36 @@ type Rotation struct {
 	// Began is when the rotation did; Confirmed when every machine had confirmed the stage, if it has.
 	Began     time.Time  `json:"began"`
 	Confirmed *time.Time `json:"confirmed,omitempty"`
+}
+
+// Keys name a target's old and new key.
+type Keys struct {
+	Target Target `json:"target"`
+	Old    string `json:"old"`
+	New    string `json:"new"`
+}
+
+// UnderWay are the rotations under way, all at the same stage.
+func (j Journal) UnderWay() []Rotation {
+	if j.Current == nil {
+		return nil
+	}
+	out := []Rotation{*j.Current}
+	for _, k := range j.With {
+		r := *j.Current
+		r.Target, r.Old, r.New = k.Target, k.Old, k.New
+		out = append(out, r)
+	}
+	return out
+}
+
+// Targets are those of the rotations under way.
+func (j Journal) Targets() []Target {
+	var out []Target
+	for _, r := range j.UnderWay() {
+		out = append(out, r.Target)
+	}
+	return out
 }
 
 // Errors of what a user asks for.
@@ -87,16 +120,27 @@ func (j Journal) Enqueue(targets []Target) (Journal, error) {
 	return j, nil
 }
 
-// Begin starts with the first target of the queue.
-func (j Journal) Begin(old, next string, now time.Time) (Journal, error) {
-	if j.Current != nil {
-		return j, ErrUnderWay
-	}
+// Next are the targets of the queue that begin together.
+func (j Journal) Next() []Target {
 	if len(j.Queue) == 0 {
-		return j, ErrNone
+		return nil
 	}
-	j.Current = &Rotation{Target: j.Queue[0], Stage: Prepare, Old: old, New: next, Began: now}
-	j.Queue = slices.Clone(j.Queue[1:])
+	return Together(j.Queue)[0]
+}
+
+// Begin starts with the first targets of the queue, of which the keys are given.
+func (j Journal) Begin(keys []Keys, now time.Time) (Journal, error) {
+	switch {
+	case j.Current != nil:
+		return j, ErrUnderWay
+	case len(keys) == 0:
+		return j, ErrNone
+	case len(keys) > len(j.Queue) || !slices.EqualFunc(keys, j.Queue[:len(keys)], func(k Keys, t Target) bool { return k.Target == t }):
+		return j, errors.New("somebody else changed what is to be rotated")
+	}
+	first := keys[0]
+	j.Current = &Rotation{Target: first.Target, Stage: Prepare, Old: first.Old, New: first.New, Began: now}
+	j.With, j.Queue = slices.Clone(keys[1:]), slices.Clone(j.Queue[len(keys):])
 	return j, nil
 }
 
@@ -128,23 +172,35 @@ func (j Journal) Advance() (Journal, error) {
 	at := slices.Index(Stages, r.Stage)
 	switch {
 	case r.Back && r.Stage == Prepare:
-		j.Current = nil
+		j.Current, j.With = nil, nil
 		return j, nil
 	case r.Back:
 		r.Stage = Stages[at-1]
 	case r.Stage == Finish:
-		past := map[Target]Rotation{}
-		for t, p := range j.Past {
-			past[t] = p
+		j.Current = &r
+		for _, r := range j.UnderWay() {
+			j = j.remember(r)
 		}
-		past[r.Target] = r
-		j.Past, j.Current = past, nil
+		j.Current, j.With = nil, nil
 		return j, nil
 	default:
 		r.Stage = Stages[at+1]
 	}
 	j.Current = &r
 	return j, nil
+}
+
+// Replaced notes that a target was replaced at once, while nobody used the old key.
+func (j Journal) Replaced(t Target, old, next string, now time.Time) Journal {
+	return j.remember(Rotation{Target: t, Stage: Finish, Old: old, New: next, Began: now})
+}
+
+func (j Journal) remember(r Rotation) Journal {
+	past := map[Target]Rotation{}
+	maps.Copy(past, j.Past)
+	past[r.Target] = r
+	j.Past = past
+	return j
 }
 
 // Abort turns the rotation around, and gives up those after it. Some machines may be at the present stage already: it

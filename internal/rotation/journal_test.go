@@ -116,7 +116,7 @@ func (w *world) operate(t *rapid.T, keys *int) {
 		w.journal, err = w.journal.Enqueue([]Target{Kubernetes})
 	case w.journal.Current == nil:
 		old := w.journal.Latest(Kubernetes, "key-0")
-		w.journal, err = w.journal.Begin(old, fmt.Sprintf("key-%d", *keys), clock)
+		w.journal, err = w.journal.Begin([]Keys{{Kubernetes, old, fmt.Sprintf("key-%d", *keys)}}, clock)
 		*keys++
 	case w.journal.Current.Confirmed != nil:
 		w.journal, err = w.journal.Advance()
@@ -166,8 +166,11 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("advance nothing: %v", err)
 	}
 	j, err := empty.Enqueue([]Target{Kubernetes, FrontProxy})
+	if _, err := j.Begin([]Keys{{FrontProxy, "a", "b"}}, clock); err == nil {
+		t.Error("what is not the next begins")
+	}
 	if err == nil {
-		j, err = j.Begin("a", "b", clock)
+		j, err = j.Begin([]Keys{{Kubernetes, "a", "b"}}, clock)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -187,5 +190,58 @@ func TestRefusals(t *testing.T) {
 	j, err = j.Abort()
 	if err != nil || !j.Current.Back || len(j.Queue) > 0 {
 		t.Errorf("abort: %+v, %v", j, err)
+	}
+}
+
+// TestTogether: several go through the stages side by side, forward and back, and are all remembered at the end.
+func TestTogether(t *testing.T) {
+	if got := fmt.Sprint(Together(Targets)); got != "[[vault-tls etcd-k8s etcd-overlay front-proxy encryption-key] [kubernetes serviceaccount-key]]" {
+		t.Errorf("all go as %s", got)
+	}
+	step := func(j Journal, f func(Journal) (Journal, error)) Journal {
+		t.Helper()
+		j, err := f(j)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return j
+	}
+	on := func(j Journal) Journal {
+		t.Helper()
+		return step(step(j, func(j Journal) (Journal, error) { return j.Confirm(clock) }), Journal.Advance)
+	}
+	begin := func() Journal {
+		j := step(Journal{}, func(j Journal) (Journal, error) { return j.Enqueue([]Target{EtcdOverlay, FrontProxy, Kubernetes}) })
+		if got := fmt.Sprint(j.Next()); got != "[etcd-overlay front-proxy]" {
+			t.Errorf("next are %s", got)
+		}
+		return step(j, func(j Journal) (Journal, error) {
+			return j.Begin([]Keys{{EtcdOverlay, "a", "b"}, {FrontProxy, "c", "d"}}, clock)
+		})
+	}
+	j := begin()
+	for _, stage := range Stages {
+		for i, r := range j.UnderWay() {
+			if want := []Rotation{{Target: EtcdOverlay, Old: "a", New: "b"}, {Target: FrontProxy, Old: "c", New: "d"}}[i]; r.Stage != stage || r.Target != want.Target || r.Old != want.Old || r.New != want.New {
+				t.Errorf("at %s: %+v", stage, r)
+			}
+		}
+		j = on(j)
+	}
+	if j.Current != nil || j.With != nil || j.Past[EtcdOverlay].New != "b" || j.Past[FrontProxy].New != "d" || fmt.Sprint(j.Queue) != "[kubernetes]" {
+		t.Errorf("at the end: %+v", j)
+	}
+
+	j = step(on(on(begin())), Journal.Abort) // at issue
+	for _, stage := range []Stage{Trust, Prepare} {
+		for _, r := range j.UnderWay() {
+			if !r.Back || r.Stage != stage {
+				t.Errorf("on the way back to %s: %+v", stage, r)
+			}
+		}
+		j = on(j)
+	}
+	if j.Open() || len(j.With) > 0 || len(j.Past) > 0 {
+		t.Errorf("taken back: %+v", j)
 	}
 }

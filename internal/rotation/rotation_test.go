@@ -15,7 +15,7 @@ import (
 func TestParseTargets(t *testing.T) {
 	for want, names := range map[string][]string{
 		"[etcd-k8s kubernetes]": {"kubernetes", "etcd-k8s", "kubernetes"},
-		"[vault-tls etcd-k8s etcd-overlay front-proxy kubernetes serviceaccount-key encryption-key]": {"kubernetes", "all"},
+		"[vault-tls etcd-k8s etcd-overlay front-proxy encryption-key kubernetes serviceaccount-key]": {"kubernetes", "all"},
 		"[]": {},
 	} {
 		got, err := ParseTargets(names)

@@ -28,8 +28,8 @@ const (
 	EncryptionKey Target = "encryption-key"
 )
 
-// Targets are all, in the order in which "all" rotates them.
-var Targets = []Target{VaultTLS, EtcdKubernetes, EtcdOverlay, FrontProxy, Kubernetes, ServiceAccountKey, EncryptionKey}
+// Targets are all, in the order in which "all" rotates them: at the end those that people and pods have to be waited for with.
+var Targets = []Target{VaultTLS, EtcdKubernetes, EtcdOverlay, FrontProxy, EncryptionKey, Kubernetes, ServiceAccountKey}
 
 // All stands for every target.
 const All = "all"
@@ -55,19 +55,11 @@ func ParseTargets(names []string) ([]Target, error) {
 		case slices.Contains(Targets, Target(n)):
 			out = append(out, Target(n))
 		default:
-			return nil, fmt.Errorf("there is no %q to rotate, but there are %s, and %s", n, join(Targets), All)
+			return nil, fmt.Errorf("there is no %q to rotate, but there are %s, and %s", n, Join(Targets), All)
 		}
 	}
 	slices.SortFunc(out, func(a, b Target) int { return slices.Index(Targets, a) - slices.Index(Targets, b) })
 	return slices.Compact(out), nil
-}
-
-func join(targets []Target) string {
-	var names []string
-	for _, t := range targets {
-		names = append(names, string(t))
-	}
-	return strings.Join(names, ", ")
 }
 
 // Lifetimes are of what the old key signed and nobody renews.
@@ -79,6 +71,31 @@ type Lifetimes struct {
 // podsSettle is how long pods take to see a new CA: their copy of it is renewed within a minute or two, and their clients
 // read it every five.
 const podsSettle = 7 * time.Minute
+
+// waits says whether some stage lasts longer for the sake of pods and people.
+func (t Target) waits() bool { return t == Kubernetes || t == ServiceAccountKey }
+
+// Together splits targets into those that go through the stages at the same time, so that what restarts does so once for all of
+// them. Nobody is kept at a stage for the sake of pods and people who need not be.
+func Together(targets []Target) [][]Target {
+	var out [][]Target
+	for i, t := range targets {
+		if i == 0 || t.waits() != targets[i-1].waits() {
+			out = append(out, nil)
+		}
+		out[len(out)-1] = append(out[len(out)-1], t)
+	}
+	return out
+}
+
+// Join names targets, for people.
+func Join(targets []Target) string {
+	var names []string
+	for _, t := range targets {
+		names = append(names, string(t))
+	}
+	return strings.Join(names, ", ")
+}
 
 // Settle is how long a stage that every machine has confirmed must last before the next, for the sake of those that
 // confirm nothing.

@@ -76,7 +76,7 @@ func baselineController(d Desired) Unit {
 	return Unit{
 		Name:         "baseline-controller",
 		Args:         []string{Bin + "/ashlar", "baseline-controller", "--kubeconfig=" + config.Path, "--identity=" + d.Self},
-		Files:        []File{caFile(d, CAKubernetes), config, accessFile(d)},
+		Files:        []File{caFile(d, CAKubernetes), config, accessFile(d), live(networkFile(d))},
 		Certificates: []Certificate{client},
 		After:        []string{"kube-apiserver"},
 		Wait:         []Probe{d.apiReady()},

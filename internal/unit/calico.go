@@ -52,6 +52,9 @@ func calicoNodeEnv(d Desired, client Certificate) []string {
 		// The CNI plugin waits for this file, so that a pod starts only when its policy is in force.
 		"FELIX_ENDPOINTSTATUSPATHPREFIX=/var/run/calico",
 		"FELIX_DEFAULTENDPOINTTOHOSTACTION=DROP", // a pod has no business with its machine
+		// Policies are for machines too. Whatever they say, felix hears of the next, and the agent of its machine.
+		"FELIX_FAILSAFEINBOUNDHOSTPORTS=none",
+		fmt.Sprintf("FELIX_FAILSAFEOUTBOUNDHOSTPORTS=tcp:%[1]s:%[2]d,tcp:%[1]s:%[3]d", d.MachineCIDR, EtcdClusters[2].ClientPort, PortVault),
 		fmt.Sprintf("FELIX_VXLANMTU=%d", podMTU),
 		fmt.Sprintf("FELIX_VXLANPORT=%d", PortVXLAN),
 	)

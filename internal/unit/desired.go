@@ -32,6 +32,8 @@ type Desired struct {
 	// Authentication and Authorization are as in the Cluster. Only control-plane machines have them.
 	Authentication v1alpha1.Authentication `json:"authentication,omitzero"`
 	Authorization  v1alpha1.Authorization  `json:"authorization,omitzero"`
+	// NetworkPolicy is as in the Cluster. Only etcd and control-plane machines have it.
+	NetworkPolicy v1alpha1.NetworkPolicy `json:"networkPolicy,omitzero"`
 	// PublicServices are what the public load balancer serves. Only its machine has them.
 	PublicServices []PublicService `json:"publicServices,omitempty"`
 	// Revoked is what the machine must not take any more. Only machines that are asked have it.

@@ -8,6 +8,9 @@ import (
 	"ashlar.dev/ashlar/api/v1alpha1"
 )
 
+// OverlayTransaction is how many changes the overlay's etcd makes at once.
+const OverlayTransaction = 8192
+
 // etcdUnits runs a member of each of the three clusters, and defines who may do what in the overlay's.
 func etcdUnits(d Desired) []Unit {
 	var units []Unit
@@ -74,6 +77,10 @@ func etcd(d Desired, c EtcdCluster) Unit {
 		"--feature-gates=InitialCorruptCheck=true",
 		"--log-level=warn",
 	}
+	if c.CA == CAEtcdOverlay {
+		// What is declared of pods changes as a whole or not at all.
+		args = append(args, fmt.Sprintf("--max-txn-ops=%d", OverlayTransaction), fmt.Sprintf("--max-request-bytes=%d", 8<<20))
+	}
 	if len(members) == 1 {
 		// Nobody to wait for: elect at once.
 		args = append(args, "--heartbeat-interval=10", "--election-timeout=100")
@@ -91,19 +98,19 @@ func etcd(d Desired, c EtcdCluster) Unit {
 	}
 }
 
+// OverlayAuth is the command of the unit etcd-overlay-auth.
+func OverlayAuth(d Desired) []string {
+	return []string{Bin + "/ashlar", "etcd-auth", "--endpoints=" + d.EtcdEndpoints(EtcdClusters[2]), "--network=" + NetworkFile}
+}
+
 // etcdOverlayAuth turns on etcd's own access control, so that a worker, which needs to write its addresses and
-// endpoints, cannot write policy; and writes what Calico must find there.
+// endpoints, cannot write policy; and writes what Calico must find there, the declared policy among it.
 func etcdOverlayAuth(d Desired) Unit {
 	root := certificate(d, CAEtcdOverlay, "root")
-	var workers []string
-	for _, m := range d.WithRole(v1alpha1.RoleWorker) {
-		workers = append(workers, m.Name)
-	}
 	return Unit{
-		Name: "etcd-overlay-auth",
-		Args: []string{Bin + "/ashlar", "etcd-auth", "--endpoints=" + d.EtcdEndpoints(EtcdClusters[2]),
-			"--pod-cidr=" + d.PodCIDR, "--workers=" + strings.Join(workers, ",")},
-		Files:        []File{caFile(d, CAEtcdOverlay)},
+		Name:         "etcd-overlay-auth",
+		Args:         OverlayAuth(d),
+		Files:        []File{caFile(d, CAEtcdOverlay), networkFile(d)},
 		Certificates: []Certificate{root},
 		After:        []string{"etcd-overlay"},
 		Once:         true,

@@ -26,15 +26,22 @@ func serviceAccountKeys(d Desired) tokenKeys {
 	}
 	var k tokenKeys
 	for i, document := range documents {
-		base := PKIDir + "/" + strings.ReplaceAll(document, "/", "-")
 		if i == 0 {
-			k.signing = base + ".key"
+			k.signing = tokenKeyBase(document) + ".key"
 			k.secrets = append(k.secrets, Secret{Document: document, Field: "key", Path: k.signing})
 		}
-		k.trusted = append(k.trusted, base+".pub")
-		k.secrets = append(k.secrets, Secret{Document: document, Field: "pub", Path: base + ".pub"})
+		public := TokenKeyFile(document)
+		k.trusted = append(k.trusted, public)
+		k.secrets = append(k.secrets, Secret{Document: document, Field: "pub", Path: public})
 	}
 	return k
+}
+
+// TokenKeyFile is where an API server that trusts the key of a document has its public half.
+func TokenKeyFile(document string) string { return tokenKeyBase(document) + ".pub" }
+
+func tokenKeyBase(document string) string {
+	return PKIDir + "/" + strings.ReplaceAll(document, "/", "-")
 }
 
 // SecretFiles match every file that a Secret of any unit was ever put in; those that no unit has any more can go.

@@ -43,8 +43,9 @@ func sshUnits(d Desired) []Unit {
 	if d.SSH == nil || !d.Complete() {
 		return nil
 	}
-	// A password that nothing matches: with a "!", as useradd has it, an account is locked, and sshd lets nobody in that is.
-	script := "usermod --password '*' root"
+	// A password that nothing matches: with a "!", as useradd has it, an account is locked, and sshd lets nobody in that is. Of who is
+	// not in /etc/shadow, which machines on this host begin without, systemd says the same.
+	script := "pwconv && usermod --password '*' root"
 	if d.Me().Role == v1alpha1.RoleBastion {
 		script += " && { getent passwd " + JumpUser + " > /dev/null || useradd --system --password '*' --no-create-home " +
 			"--home-dir /nonexistent --shell /usr/sbin/nologin " + JumpUser + "; }"

@@ -82,12 +82,20 @@ func (c *Client) RenewSelf(ctx context.Context) (Login, error) {
 	return r.login()
 }
 
-// RevokeSelf ends the client's token. One that is dead already is not an error.
+// RevokeSelf ends the client's token. One that is dead already is not an error: where a server ends before it answers, another is
+// asked again.
 func (c *Client) RevokeSelf(ctx context.Context) error {
-	if err := c.put(ctx, "auth/token/revoke-self", map[string]any{}, nil); err != nil && !errors.Is(err, ErrDenied) {
-		return fmt.Errorf("revoke the Vault token: %w", err)
+	var err error
+	for range len(c.addresses) + 1 {
+		err = c.put(ctx, "auth/token/revoke-self", map[string]any{}, nil)
+		if err == nil || errors.Is(err, ErrDenied) {
+			return nil
+		}
+		if refused := (*Error)(nil); errors.As(err, &refused) || ctx.Err() != nil {
+			break
+		}
 	}
-	return nil
+	return fmt.Errorf("revoke the Vault token: %w", err)
 }
 
 func (r *response) login() (Login, error) {

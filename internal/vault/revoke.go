@@ -117,29 +117,46 @@ func (c *Client) shutOut(ctx context.Context, path, name string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("shut out %s: %w", name, err)
 	}
-	ended, err := c.endTokens(ctx, e.ID)
+	ended, err := c.endTokens(ctx, func(t issuedToken) bool { return t.Entity == e.ID })
 	if err != nil {
 		return ended, fmt.Errorf("end the tokens of %s: %w", name, err)
 	}
 	return ended, nil
 }
 
-// endTokens revokes every token of an entity.
-func (c *Client) endTokens(ctx context.Context, id string) (int, error) {
+// EndProviderTokens ends the sessions of somebody from the provider, and returns how many there were. That they log in there
+// again, Vault cannot keep them from.
+func (c *Client) EndProviderTokens(ctx context.Context, name string) (int, error) {
+	ended, err := c.endTokens(ctx, func(t issuedToken) bool {
+		return strings.HasPrefix(t.Path, "auth/"+ProviderPath(c.cluster)+"/") && t.Meta["user"] == name
+	})
+	if err != nil {
+		return ended, fmt.Errorf("end the tokens of %s%s: %w", ProviderPrefix, name, err)
+	}
+	return ended, nil
+}
+
+// issuedToken is what Vault says of a token.
+type issuedToken struct {
+	Entity string            `json:"entity_id"`
+	Path   string            `json:"path"` // where it was got
+	Meta   map[string]string `json:"meta"`
+}
+
+// endTokens revokes every token that is meant.
+func (c *Client) endTokens(ctx context.Context, meant func(issuedToken) bool) (int, error) {
 	accessors, err := c.list(ctx, "auth/token/accessors")
 	if err != nil {
 		return 0, err
 	}
 	ended, err := gather(ctx, accessors, func(ctx context.Context, accessor string) ([]string, error) {
-		var token struct {
-			Entity string `json:"entity_id"`
-		}
-		err := c.put(ctx, "auth/token/lookup-accessor", map[string]any{"accessor": accessor}, &token)
+		var t issuedToken
+		err := c.put(ctx, "auth/token/lookup-accessor", map[string]any{"accessor": accessor}, &t)
 		var refused *Error
 		if errors.As(err, &refused) && !errors.Is(err, ErrDenied) {
 			return nil, nil // it expired in between
 		}
-		if err != nil || token.Entity != id {
+		if err != nil || !meant(t) {
 			return nil, err
 		}
 		return []string{accessor}, c.EndToken(ctx, accessor)

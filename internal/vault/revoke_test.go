@@ -14,6 +14,37 @@ import (
 	"ashlar.dev/ashlar/internal/unit"
 )
 
+// TestRevokeProvider: the operator ends the sessions of somebody from the provider, and nobody else's of the same name.
+func TestRevokeProvider(t *testing.T) {
+	c := startCluster(t)
+	p := startOpenID(t)
+	c.declare(p.declared())
+	c.asRoot(func(root *Client) error {
+		return errors.Join(root.SetProviderSecret(c.ctx, *p.declared(), p.secret), root.SetPerson(c.ctx, Person{Name: "alice"}, "correct horse"))
+	})
+	from := func(name string) *Client {
+		t.Helper()
+		p.sits(map[string]any{"preferred_username": name})
+		session, _, err := c.login(p)
+		c.must(err)
+		return session
+	}
+	first, second, bob := from("alice"), from("alice"), from("bob")
+	own, _, err := c.anonymous.LoginPerson(c.ctx, "alice", "correct horse")
+	c.must(err)
+	if ended, err := c.operator.EndProviderTokens(c.ctx, "alice"); err != nil || ended != 2 {
+		t.Errorf("%d sessions ended (%v), want 2", ended, err)
+	}
+	for what, s := range map[string]struct {
+		*Client
+		ended bool
+	}{"alice": {first, true}, "alice again": {second, true}, "bob": {bob, false}, "another alice": {own, false}} {
+		if _, _, err := s.Identity(c.ctx); errors.Is(err, ErrDenied) != s.ended {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // TestRevoke: the operator shuts a machine and a robot out without the unseal key, and cannot let them in again; Vault's log has the
 // revocation with its serial, and the layout agrees once it knows.
 func TestRevoke(t *testing.T) {

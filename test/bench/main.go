@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -58,14 +59,15 @@ type report struct {
 
 func main() {
 	runs := flag.Int("n", 3, "how many runs")
+	part := flag.String("part", "", `"revocation": that alone`)
 	flag.Parse()
-	if err := bench(*runs); err != nil {
+	if err := bench(*runs, *part); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(runs int) error {
+func bench(runs int, part string) error {
 	dir, err := os.MkdirTemp("", "ashlar-bench-")
 	if err != nil {
 		return err
@@ -78,7 +80,7 @@ func bench(runs int) error {
 	defer func() { _, _, _ = ashlar(file, "down") }()
 	samples := map[string][]float64{}
 	for range runs {
-		if err := once(file, func(what string, value float64) { samples[what] = append(samples[what], value) }); err != nil {
+		if err := once(file, part, func(what string, value float64) { samples[what] = append(samples[what], value) }); err != nil {
 			return err
 		}
 	}
@@ -104,13 +106,18 @@ func bench(runs int) error {
 }
 
 // once takes a cluster from nothing to nothing.
-func once(file string, sample func(string, float64)) error {
+func once(file, part string, sample func(string, float64)) error {
 	syscall.Sync() // an earlier build's writes are not the cluster's
 	out, took, err := ashlar(file, "up", "-o", "json")
 	if err != nil {
 		return err
 	}
 	sample("up", took)
+	if part == "revocation" {
+		err := revocation(file, sample)
+		_, _, problem := ashlar(file, "down")
+		return errors.Join(err, problem)
+	}
 	var up struct {
 		Timings []struct {
 			Phase   string

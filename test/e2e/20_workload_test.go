@@ -47,16 +47,27 @@ spec:
   containers: [{name: client, image: %[2]s, args: [netexec, --http-port=8080], securityContext: %[4]s}]
 `
 
-// cutOff is a NetworkPolicy under which nothing reaches the servers.
-const cutOff = `
+// letIn are NetworkPolicies under which the client reaches the servers: without any, nobody reaches anybody.
+const letIn = `
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
-metadata: {name: cut-off, namespace: %s}
-spec: {podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress]}
+metadata: {name: web, namespace: %[1]s}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  policyTypes: [Ingress]
+  ingress: [{from: [{podSelector: {matchLabels: {app: client}}}], ports: [{port: 8080}]}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: client, namespace: %[1]s}
+spec:
+  podSelector: {matchLabels: {app: client}}
+  policyTypes: [Egress]
+  egress: [{to: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: 8080}]}]
 `
 
 // TestWorkload runs an application as its user would: a Deployment with a Service over both workers, looked up by DNS,
-// with exec and logs, cut off by a NetworkPolicy and let in again.
+// with exec and logs, let in by NetworkPolicies, cut off and let in again.
 func TestWorkload(t *testing.T) {
 	const ns = "workload"
 	image := importImage(t, "agnhost")
@@ -81,6 +92,12 @@ func TestWorkload(t *testing.T) {
 		return try("-f", file, "kubectl", "--", "exec", "client", "--namespace="+ns, "--",
 			"/agnhost", "connect", "web."+ns+".svc.cluster.local:80", "--timeout=1s")
 	}
+	t.Run("nobody reaches it", func(t *testing.T) {
+		if out, code := ask(); code == 0 || !strings.Contains(out, "TIMEOUT") {
+			t.Errorf("exit %d: %s", code, out)
+		}
+	})
+	apply(t, fmt.Sprintf(letIn, ns))
 	t.Run("DNS and the Service", func(t *testing.T) {
 		eventually(t, 10*time.Second, func() error {
 			if out, code := ask(); code != 0 {
@@ -113,15 +130,15 @@ func TestWorkload(t *testing.T) {
 			t.Errorf("logs:\n%s", out)
 		}
 	})
-	t.Run("a NetworkPolicy cuts it off", func(t *testing.T) {
-		apply(t, fmt.Sprintf(cutOff, ns))
+	t.Run("without its NetworkPolicy it is cut off", func(t *testing.T) {
+		kubectl(t, "delete", "networkpolicy", "web", "--namespace="+ns)
 		eventually(t, 5*time.Second, func() error {
 			if _, code := ask(); code == 0 {
 				return errors.New("the client still reaches the servers")
 			}
 			return nil
 		})
-		kubectl(t, "delete", "networkpolicy", "cut-off", "--namespace="+ns)
+		apply(t, fmt.Sprintf(letIn, ns))
 		eventually(t, 5*time.Second, func() error {
 			if out, code := ask(); code != 0 {
 				return errors.New(out)

@@ -445,6 +445,7 @@ func TestRobot(t *testing.T) {
 type issuer struct {
 	url, ca string
 	key     *ecdsa.PrivateKey
+	mux     *http.ServeMux
 }
 
 func newIssuer(t *testing.T, machine string) *issuer {
@@ -460,18 +461,14 @@ func newIssuer(t *testing.T, machine string) *issuer {
 		t.Fatal(err)
 	}
 	const address = "127.0.0.1:9555"
-	i := &issuer{url: "https://localhost:9555", key: key, ca: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))}
+	mux := http.NewServeMux()
+	i := &issuer{url: "https://localhost:9555", key: key, mux: mux, ca: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))}
 	var listener net.Listener
 	if err := open(t).RunInside(machine, func() (err error) { listener, err = net.Listen("tcp", address); return err }); err != nil {
 		t.Fatal(err)
 	}
-	answer := func(w http.ResponseWriter, v any) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(v)
-	}
-	mux := http.NewServeMux()
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, map[string]any{"issuer": i.url, "jwks_uri": i.url + "/keys", "id_token_signing_alg_values_supported": []string{"ES256"},
+		answer(w, map[string]any{"issuer": i.url, "jwks_uri": i.url + "/keys", "authorization_endpoint": i.url + "/authorize", "token_endpoint": i.url + "/token", "id_token_signing_alg_values_supported": []string{"ES256"},
 			"response_types_supported": []string{"id_token"}, "subject_types_supported": []string{"public"}})
 	})
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
@@ -486,6 +483,11 @@ func newIssuer(t *testing.T, machine string) *issuer {
 	go func() { _ = server.ServeTLS(listener, "", "") }()
 	t.Cleanup(func() { _ = server.Close() })
 	return i
+}
+
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
 }
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }

@@ -277,9 +277,9 @@ func TestRevokeUser(t *testing.T) {
 	}
 }
 
-// TestRevokeSerial revokes an administrator's certificate that was sent around, and one that a kubelet uses, which gets another.
-func TestRevokeSerial(t *testing.T) {
-	target := target(t)
+// sentAround is an administrator's certificate, out of a kubeconfig.
+func sentAround(t *testing.T) tls.Certificate {
+	t.Helper()
 	config := ashlar(t, "kubeconfig")
 	part := func(name string) []byte {
 		m := regexp.MustCompile(name + `: (\S+)`).FindStringSubmatch(config)
@@ -296,13 +296,26 @@ func TestRevokeSerial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serial := fmt.Sprintf("%x", pair.Leaf.SerialNumber)
+	return pair
+}
+
+// readsSecrets tries an administrator's certificate at the API.
+func readsSecrets(target *claim.Target, pair tls.Certificate) func(context.Context) error {
 	api := fmt.Sprintf("https://%s:%d/api/v1/secrets", target.Desired.WithRole("lb")[0].Address, unit.PortAPIServer)
+	return func(ctx context.Context) error {
+		return get(ctx, clientFrom(target, provider.FromOperator, unit.CAKubernetes, unit.APIServerName, &pair, true), api, "")
+	}
+}
+
+// TestRevokeSerial revokes an administrator's certificate that was sent around, and one that a kubelet uses, which gets another.
+func TestRevokeSerial(t *testing.T) {
+	target := target(t)
+	pair := sentAround(t)
+	serial := fmt.Sprintf("%x", pair.Leaf.SerialNumber)
+	use := readsSecrets(target, pair)
 	worker := target.Desired.WithRole("worker")[0]
 	thieves(t, []thief{
-		{"at the API", func(ctx context.Context) error {
-			return get(ctx, clientFrom(target, provider.FromOperator, unit.CAKubernetes, unit.APIServerName, &pair, true), api, "")
-		}},
+		{"at the API", use},
 		{"at a kubelet", func(ctx context.Context) error {
 			return get(ctx, clientFrom(target, "control-plane-0", unit.CAKubernetes, worker.Name, &pair, true),
 				fmt.Sprintf("https://%s:%d/pods", worker.Address, unit.PortKubelet), "")
@@ -313,7 +326,7 @@ func TestRevokeSerial(t *testing.T) {
 		t.Cleanup(func() { ashlar(t, "exec", "control-plane-0", "--", "kill", "-CONT", pid) })
 		ashlar(t, "exec", "control-plane-0", "--", "kill", "-STOP", pid)
 		kubectl(t, "get", "secrets")
-		if err := get(t.Context(), clientFrom(target, provider.FromOperator, unit.CAKubernetes, unit.APIServerName, &pair, true), api, ""); err == nil {
+		if use(t.Context()) == nil {
 			t.Error("what was revoked is let in while the webhook is away")
 		}
 	})

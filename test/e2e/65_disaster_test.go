@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -88,8 +89,22 @@ func TestDisaster(t *testing.T) {
 	})
 	t.Run("what lives is replaced", func(t *testing.T) {
 		kubectl(t, "create", "configmap", "after")
-		d.restore(t, "--replace")
+		stolen := sentAround(t) // issued and taken back after the backup
+		serial := fmt.Sprintf("%x", stolen.Leaf.SerialNumber)
+		ashlar(t, "pki", "revoke", "--serial", serial, "--reason", "sent around")
+		dropped := target(t).Desired.CAs[unit.CAFrontProxy]
+		ashlar(t, "pki", "rotate", "front-proxy", "--now")
+		lost := target(t).Desired.CAs[unit.CAFrontProxy]
+		if out := d.restore(t, "--replace"); !strings.Contains(out, "CA front-proxy was replaced: done again") {
+			t.Error("it does not say that it replaced the CA that was dropped since")
+		}
+		if now := target(t).Desired.CAs[unit.CAFrontProxy]; now == dropped || now == lost {
+			t.Errorf("a CA came back that was dropped, %t, or lost", now == dropped)
+		}
 		d.holds(t)
+		if err := readsSecrets(target(t), stolen)(t.Context()); err == nil || !strings.Contains(err.Error(), "403") {
+			t.Errorf("a certificate that was revoked after the backup: %v", err)
+		}
 	})
 	t.Run("a restore is killed", func(t *testing.T) {
 		times := 1

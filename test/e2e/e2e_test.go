@@ -67,7 +67,7 @@ func run(m *testing.M) int {
 	return code
 }
 
-// clusterFile is a small cluster: two workers, one of everything else.
+// clusterFile is a small cluster: two workers, one of everything else, and a service that some of the internet may reach.
 func clusterFile(name string) string {
 	return fmt.Sprintf(`apiVersion: ashlar.dev/v1alpha1
 kind: Cluster
@@ -77,6 +77,10 @@ spec:
   pools:
   - {name: control-plane, role: control-plane, count: 1}
   - {name: worker, role: worker, count: 2}
+  - {name: bastion, role: bastion, count: 1}
+  exposure:
+    trustedCIDRs: [198.51.100.0/24]
+    services: [{name: web, port: 443, pool: worker, targetPort: 30443}]
 `, name)
 }
 

@@ -2,6 +2,7 @@ package local
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -78,6 +79,32 @@ func (p *Provider) fromTrusted(network string) (net.Addr, error) {
 		return net.UDPAddrFromAddrPort(netip.AddrPortFrom(extra[0].prefix.Addr(), 0)), nil
 	}
 	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(extra[0].prefix.Addr(), 0)), nil
+}
+
+// NATGateways implements provider.Provider.
+func (p *Provider) NATGateways(context.Context) ([]netip.Addr, error) {
+	return []netip.Addr{natGateway}, nil
+}
+
+// Listen implements provider.Provider.
+func (p *Provider) Listen(ctx context.Context, vantage, network, address string) (net.Listener, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", vantage, err)
+	}
+	if host == "" && vantage == provider.FromInternet {
+		host = internetAddress.Addr().String()
+	}
+	var l net.Listener
+	err = p.RunIn(vantage, func() error {
+		var c net.ListenConfig
+		l, err = c.Listen(ctx, network, net.JoinHostPort(host, port))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", vantage, err)
+	}
+	return l, nil
 }
 
 // edgeSide is what the fabric has for the public addresses: it answers for them.

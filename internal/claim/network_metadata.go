@@ -1,0 +1,81 @@
+package claim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/network"
+	"ashlar.dev/ashlar/internal/provider"
+)
+
+var netMetadata = Claim{
+	ID:    "net-metadata",
+	Says:  "A Pod's network access should be as limited as possible",
+	Holds: "no pod reaches 169.254.169.254 but those that are declared, not by hostNetwork, and not by policies of its own",
+	Probe: probeNetworkMetadata,
+}
+
+func probeNetworkMetadata(ctx context.Context, t *Target) (found []Evidence, err error) {
+	s, err := isolate(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	address := net.JoinHostPort(network.Metadata.Addr().String(), "80")
+	l, err := s.Provider.Listen(ctx, provider.FromOperator, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("serve as clouds do: %w", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- mirror(l) }()
+	defer func() { err = errors.Join(err, l.Close(), <-done) }()
+
+	namespace, remove, err := s.namespace(ctx, everywhere(networkingv1.PolicyTypeEgress))
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
+	// Only there may a pod have its machine's network.
+	_, err = s.client.CoreV1().Namespaces().Patch(ctx, namespace, types.MergePatchType,
+		[]byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"privileged"}}}`), metav1.PatchOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("let pods of %s have hostNetwork: %w", namespace, err)
+	}
+	fromHosts := Refused
+	if s.Spec.Spec.Network.Policy.MetadataFromHosts {
+		fromHosts = Allowed
+	}
+	what := "connect to " + address
+	var contacts []contact
+	for i, m := range s.Desired.Machines {
+		if m.Role == v1alpha1.RoleControlPlane { // it is there
+			contacts = append(contacts, contact{what: what, machine: m.Name, address: address, want: Allowed})
+		}
+		if m.Role != v1alpha1.RoleWorker {
+			continue
+		}
+		pod, err := s.pod(ctx, namespace, "pod-"+m.Name, m.Name, nil)
+		if err != nil {
+			return nil, err
+		}
+		host, err := s.pod(ctx, namespace, "host-"+m.Name, m.Name, nil, func(p *corev1.Pod) {
+			p.Spec.HostNetwork = true
+			p.Spec.Containers[0].Args = []string{"probe", "serve", fmt.Sprintf("127.0.0.1:%d", 18080+i)}
+		})
+		if err != nil {
+			return nil, err
+		}
+		contacts = append(contacts,
+			contact{what: what, from: pod, address: address, want: Refused},
+			contact{what: what + " by hostNetwork", from: host, address: address, want: fromHosts},
+			contact{what: what, machine: m.Name, address: address, want: fromHosts})
+	}
+	return s.settle(ctx, contacts)
+}
