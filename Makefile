@@ -38,19 +38,31 @@ oracle: ## ask Kubernetes' own authorizers what internal/authz is asked
 	cd test/oracle && go vet . && go test -count=1 .
 
 .PHONY: e2e
-e2e: bundle ## end-to-end tests on a real cluster
+e2e: bundle suite ## end-to-end tests on a real cluster
 	-@sysctl -q -w fs.inotify.max_user_instances=1024 # two clusters at once watch more than a host's default allows
 	ASHLAR=$(CURDIR)/bin/ashlar go test -count=1 -timeout=60m -v ./test/e2e
 
 .PHONY: test-slow
-test-slow: bundle ## the same, with every fault at every moment
+test-slow: bundle suite ## the same, with every fault at every moment
 	-@sysctl -q -w fs.inotify.max_user_instances=1024
 	ASHLAR=$(CURDIR)/bin/ashlar ASHLAR_SLOW=1 go test -count=1 -timeout=120m -v ./test/e2e
+
+.PHONY: suite
+suite: # Kubernetes' own NetworkPolicy tests, and what runs several at once
+	cd test/netpol && go vet . && CGO_ENABLED=0 go test -c -o ../../bin/netpol.test . && CGO_ENABLED=0 go build -o ../../bin/ginkgo github.com/onsi/ginkgo/v2/ginkgo
+
+.PHONY: netpol
+netpol: bundle suite ## run all of Kubernetes' own NetworkPolicy tests, on a real cluster
+	ASHLAR=$(CURDIR)/bin/ashlar ASHLAR_NETPOL=Netpol go test -count=1 -timeout=60m -v -run '^TestNetpol$$' ./test/e2e
 
 .PHONY: bench
 bench: bundle ## measure, as JSON
 	@ASHLAR=$(CURDIR)/bin/ashlar go run ./test/bench
 	@go test ./internal/authz -run '^$$' -bench . >&2
+
+.PHONY: bench-network
+bench-network: bundle ## measure the network of pods, as JSON
+	@ASHLAR=$(CURDIR)/bin/ashlar go run ./test/bench -part network
 
 .PHONY: scale
 scale: bundle ## play many machines to a real Vault, as JSON

@@ -87,8 +87,8 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 
 func TestExamples(t *testing.T) {
 	for file, want := range map[string]string{
-		"local.yaml": "vault-0 etcd-0 lb-0 control-plane-0 worker-0 worker-1",
-		"ha.yaml":    "vault-0 vault-1 vault-2 etcd-0 etcd-1 etcd-2 lb-0 control-plane-0 control-plane-1 worker-0 worker-1 worker-2",
+		"local.yaml": "vault-0 etcd-0 lb-0 control-plane-0 worker-0 worker-1 bastion-0",
+		"ha.yaml":    "vault-0 vault-1 vault-2 etcd-0 etcd-1 etcd-2 lb-0 control-plane-0 control-plane-1 worker-0 worker-1 worker-2 bastion-0 public-lb-0",
 	} {
 		var names []string
 		for _, m := range mustDecode(t, "../../examples/"+file).Machines() {

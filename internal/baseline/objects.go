@@ -194,3 +194,6 @@ func digest(parts ...string) string {
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }
+
+// Manages says whether an object with these labels is Ashlar's own.
+func Manages(labels map[string]string) bool { return labels[LabelManagedBy] == managedBy }

@@ -16,6 +16,7 @@ import (
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/audit"
 	"ashlar.dev/ashlar/internal/bundle"
+	"ashlar.dev/ashlar/internal/observe"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/vault"
@@ -44,6 +45,8 @@ type Target struct {
 	// VaultAt speaks to Vault on some machines without any token, from the operator's seat.
 	VaultAt func(ctx context.Context, machines ...provider.Machine) (*vault.Client, error)
 	Now     func() time.Time
+	// Network reads all that decides who reaches whom, as `ashlar network` does.
+	Network func(context.Context) (*observe.Network, error)
 	// Revoke takes certificates back, as `ashlar pki revoke` does. Forget strikes them off the list of what is refused: only for
 	// those whose keys are gone.
 	Revoke, Forget func(context.Context, []Taken) error

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ashlar.dev/ashlar/internal/claim"
+	"ashlar.dev/ashlar/internal/observe"
 )
 
 // probeCommand is what `verify` runs inside pods.
@@ -36,7 +37,15 @@ func probeCommand() *cobra.Command {
 		Args:  cobra.MinimumNArgs(1),
 		RunE:  func(cmd *cobra.Command, args []string) error { return serveAll(cmd.Context(), args) },
 	}
-	cmd.AddCommand(connect, serve)
+	reach := &cobra.Command{
+		Use:   "reach",
+		Short: "Try connections from pods of this machine, as told on standard input",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return observe.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	}
+	cmd.AddCommand(connect, serve, reach, firstCommand(), witnessCommand(), watchCommand(), sinkCommand(), speedCommand())
 	return cmd
 }
 

@@ -50,7 +50,7 @@ func statusTable(w io.Writer, report []phase.MachineReport, now time.Time) error
 		for _, p := range m.Status.Problems {
 			problems = append(problems, []string{m.Name, problem(w, p)})
 		}
-		machines = append(machines, []string{m.Name, string(m.Role), addresses(m), string(m.State),
+		machines = append(machines, []string{m.Name, string(m.Role), knownBy(m), string(m.State),
 			fmt.Sprintf("%d/%d", settled, len(m.Status.Units)), fmt.Sprint(restarts),
 			firstRenewal(m.Status.Certificates, now), age(m.Status.Seen, now)})
 	}
@@ -64,8 +64,8 @@ func statusTable(w io.Writer, report []phase.MachineReport, now time.Time) error
 	return ui.Rows(w, []string{"WHERE", "PROBLEM"}, problems)
 }
 
-// addresses are a machine's own, and what the internet knows it by.
-func addresses(m phase.MachineReport) string {
+// knownBy has a machine's own, and what the internet knows it by.
+func knownBy(m phase.MachineReport) string {
 	if m.Public.IsValid() {
 		return address(m.Address) + " " + m.Public.String()
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ashlar.dev/ashlar/internal/claim"
+	"ashlar.dev/ashlar/internal/observe"
 	"ashlar.dev/ashlar/internal/provider"
 )
 
@@ -44,6 +45,7 @@ func Target(ctx context.Context, c *Cluster) (*claim.Target, error) {
 	return &claim.Target{
 		Spec: c.Spec, Machines: machines, Provider: c.Provider, Bundle: c.Bundle, Vault: v,
 		Desired: c.desiredFor("", machines, trust), Admin: admin, Baseline: objects, VaultAt: c.vaultClient, Now: time.Now,
-		Revoke: c.revokeTaken, Forget: c.forgetTaken, Audit: c.Audit,
+		Network: func(ctx context.Context) (*observe.Network, error) { return Network(ctx, c) },
+		Revoke:  c.revokeTaken, Forget: c.forgetTaken, Audit: c.Audit,
 	}, nil
 }

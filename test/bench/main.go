@@ -59,9 +59,14 @@ type report struct {
 
 func main() {
 	runs := flag.Int("n", 3, "how many runs")
-	part := flag.String("part", "", `"revocation": that alone`)
+	part := flag.String("part", "", `"revocation" or "network": that alone`)
+	options := networkFlags()
 	flag.Parse()
-	if err := bench(*runs, *part); err != nil {
+	run := func() error { return bench(*runs, *part) }
+	if *part == "network" {
+		run = func() error { return network(*options) }
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

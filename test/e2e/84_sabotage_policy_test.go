@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
@@ -13,6 +14,7 @@ func init() {
 	sabotages = append(sabotages,
 		sabotage{"net-policy", "felix stands still on one host", frozen("worker-1", "calico-node")},
 		sabotage{"net-policy", "policies no longer reach the overlay's etcd", frozen("control-plane-0", "calico-kube-controllers")},
+		sabotage{"net-policy", "a rule before felix's, put there again and again, lets everything through on one host", overruled("worker-1")},
 		sabotage{"net-policy", "a policy that Kubernetes does not know of allows everything", hiddenPolicy},
 	)
 }
@@ -32,6 +34,18 @@ func frozen(machine, unit string) func(*testing.T, *claim.Target) {
 			ashlar(t, "up")
 		})
 		signal("STOP")
+	}
+}
+
+// overruled keeps a rule in front of felix's. Once would not do: felix is first again as soon as it has anything to change.
+func overruled(machine string) func(*testing.T, *claim.Target) {
+	const again = `while :; do iptables -w -D FORWARD -j ACCEPT; iptables -w -I FORWARD 1 -j ACCEPT; sleep 0.1; done`
+	return func(t *testing.T, _ *claim.Target) {
+		pid := strings.TrimSpace(ashlar(t, "exec", machine, "--", "bash", "-c", "bash -c '"+again+"' >/dev/null 2>&1 & echo $!"))
+		t.Cleanup(func() {
+			ashlar(t, "exec", machine, "--", "kill", pid)
+			ashlar(t, "exec", machine, "--", "bash", "-c", "while iptables -w -D FORWARD -j ACCEPT; do :; done 2>/dev/null; true")
+		})
 	}
 }
 

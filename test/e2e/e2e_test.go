@@ -81,6 +81,12 @@ spec:
   exposure:
     trustedCIDRs: [198.51.100.0/24]
     services: [{name: web, port: 443, pool: worker, targetPort: 30443}]
+  network:
+    policy:
+      open: # namespaces of TestNetpol, which knows of no default
+      - {labels: {e2e-framework: netpol}}
+      - {labels: {e2e-framework: udp-network-policy}}
+      - {labels: {e2e-framework: sctp-network-policy}}
 `, name)
 }
 
