@@ -7,8 +7,9 @@ SHELL := bash
 CLUSTER ?= examples/local.yaml
 
 # What the build and the machines need of the host, and the package that has it.
-TOOLS := gcc:gcc nft:nftables iptables:iptables ipset:ipset conntrack:conntrack haproxy:haproxy ip:iproute2
+TOOLS := gcc:gcc nft:nftables iptables:iptables ipset:ipset conntrack:conntrack haproxy:haproxy ip:iproute2 sshd:openssh-server
 PACKAGES := $(foreach t,$(TOOLS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(firstword $(subst :, ,$(t)))),,$(lastword $(subst :, ,$(t)))))
+DAEMONS := $(if $(filter openssh-server,$(PACKAGES)),ssh) $(if $(filter haproxy,$(PACKAGES)),haproxy)
 PACKAGES += $(if $(wildcard /usr/include/seccomp.h),,libseccomp-dev)
 
 .PHONY: help
@@ -83,5 +84,9 @@ bundle: build ## all software of a cluster, from pinned modules (about 15 minute
 packages:
 ifneq ($(strip $(PACKAGES)),)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES)
+	@# Machines use the programs; this host gets no daemon for it, now or at its next start.
+	@set -e; policy=/usr/sbin/policy-rc.d; \
+	if [ ! -e $$policy ]; then printf '#!/bin/sh\nexit 101\n' > $$policy; chmod 755 $$policy; trap 'rm -f /usr/sbin/policy-rc.d' EXIT; fi; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES); \
+	for unit in $(DAEMONS); do if command -v systemctl > /dev/null; then systemctl --quiet disable $$unit; fi; done
 endif

@@ -114,7 +114,7 @@ func TestDecodeEverything(t *testing.T) {
 	for _, m := range c.Machines() {
 		names = append(names, m.Name)
 	}
-	want := "vault-0 vault-1 vault-2 etcd-a-0 etcd-b-0 etcd-b-1 balancer-0 api-0 api-1 api-2 workers-a-0 workers-a-1 workers-b-0"
+	want := "vault-0 vault-1 vault-2 etcd-a-0 etcd-b-0 etcd-b-1 balancer-0 api-0 api-1 api-2 workers-a-0 workers-a-1 workers-b-0 jump-0"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

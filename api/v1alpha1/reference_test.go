@@ -45,13 +45,13 @@ func TestTemplateHasEveryField(t *testing.T) {
 
 // What is commented out may be uncommented.
 func TestTemplateExamples(t *testing.T) {
-	text := regexp.MustCompile(`(?m)^  # `).ReplaceAllString(string(Template("demo")), "  ")
+	text := regexp.MustCompile(`(?m)^(  )# |^(    )# (- )`).ReplaceAllString(string(Template("demo")), "$1$2$3")
 	c, err := Decode([]byte(text), "cluster.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := c.Spec.Authentication; a.IdentityProvider == nil || len(a.Robots) == 0 || len(a.OIDC) == 0 || len(a.StaticTokens) == 0 {
-		t.Errorf("there is not an example of everything: %+v", a)
+	if a := c.Spec.Authentication; a.IdentityProvider == nil || len(a.Robots) == 0 || len(a.OIDC) == 0 || len(a.StaticTokens) == 0 || len(c.Spec.SSH) == 0 {
+		t.Errorf("there is not an example of everything: %+v", c.Spec)
 	}
 	if p := c.Spec.Network.Policy; len(p.Open) == 0 || len(p.Sets) == 0 || len(p.Rules) == 0 || len(p.Metadata) == 0 {
 		t.Errorf("there is not an example of every policy: %+v", p)

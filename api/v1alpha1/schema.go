@@ -15,7 +15,7 @@ import (
 
 // What users and editors read about the file comes from here, so that it cannot say something else than the code.
 //
-//go:embed types.go access.go exposure.go isolation.go
+//go:embed types.go access.go exposure.go isolation.go ssh.go
 var sources embed.FS
 
 // rules are what the schema says beyond the types, by path: as much of Validate as an editor can check alone.
@@ -64,6 +64,8 @@ var rules = map[string]map[string]any{
 	"spec.authorization.serviceAccounts[].namespace":   {"pattern": labelPattern, "maxLength": maxNamespace},
 	"spec.authorization.serviceAccounts[].abac":        {"enum": Accesses},
 	"spec.authorization.serviceAccounts[].rbac":        {"enum": Accesses},
+	"spec.ssh[].group":                                 {"pattern": sshGroupPattern},
+	"spec.ssh[].roles":                                 {"minItems": 1, "items": map[string]any{"type": "string", "enum": Roles}},
 }
 
 const (
@@ -132,7 +134,7 @@ func describeFields(path string, v reflect.Value, docs map[string]string) []fiel
 // describeCluster reads the types and what is written about them.
 func describeCluster() []field {
 	docs := map[string]string{}
-	for _, name := range []string{"types.go", "access.go", "exposure.go", "isolation.go"} {
+	for _, name := range []string{"types.go", "access.go", "exposure.go", "isolation.go", "ssh.go"} {
 		source, err := sources.ReadFile(name)
 		if err == nil {
 			err = readDocs(docs, name, source)
@@ -230,7 +232,7 @@ and [ha.yaml](../../examples/ha.yaml) are examples. A key that is not listed her
 lets an editor complete and check the file. Durations are written as ` + "`90s`, `10m` or `24h`" + `, times as
 ` + "`2027-01-31T00:00:00Z`, or `2027-01-31`" + ` for the first moment of that day in UTC. Expressions over claims are [CEL](https://cel.dev).
 
-This page is generated from ` + "`types.go`, `access.go`, `exposure.go` and `isolation.go` in `api/v1alpha1`" + `.
+This page is generated from ` + "`types.go`, `access.go`, `exposure.go`, `isolation.go` and `ssh.go` in `api/v1alpha1`" + `.
 
 | Field | Type | Default | Description |
 |---|---|---|---|

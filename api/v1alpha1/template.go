@@ -91,6 +91,8 @@ spec:
 {{- range .Authorization.ServiceAccounts }}
       - {{ "{" }}{{ with .Namespace }}namespace: {{ . }}, {{ end }}abac: {{ .ABAC }}, rbac: {{ .RBAC }}} # {{ allows . }}
 {{- end }}
+  # ssh: # which groups of users may become root on which machines, beside the operator; needs a bastion
+  #   - {group: on-call, roles: [worker]} # roles: of the machines
 {{- end }}
 `))
 

@@ -48,6 +48,8 @@ type Spec struct {
 	Authentication Authentication `json:"authentication,omitempty"`
 	// Authorization says what pods may ask of the API.
 	Authorization Authorization `json:"authorization,omitempty"`
+	// SSH says which groups of users may become root on which machines by `ashlar ssh`, beside the operator. Left out: none.
+	SSH []SSHGrant `json:"ssh,omitzero"`
 	// Exposure says what the internet may reach.
 	Exposure Exposure `json:"exposure,omitempty"`
 }
@@ -98,7 +100,7 @@ var Roles = []Role{RoleVault, RoleEtcd, RoleLB, RoleControlPlane, RoleWorker, Ro
 type Pool struct {
 	// Name is a DNS label of at most 13 characters (control-plane has as many), unique in the cluster, and no other role's.
 	Name string `json:"name"`
-	// Role is vault, etcd, lb, control-plane, worker, bastion, public-lb or hub.
+	// Role is vault, etcd, lb, control-plane, worker, bastion, public-lb or hub. Without a bastion no machine has an sshd.
 	Role Role `json:"role"`
 	// Count of machines. vault and etcd: 1, 3 or 5 (a majority must be able to survive a loss); lb, bastion, public-lb: 1.
 	Count int `json:"count"`

@@ -54,6 +54,7 @@ func validate(c *Cluster, undeclared int) Errors {
 	errs.pki(c.Spec.PKI)
 	errs.authentication(c)
 	errs.authorization(c.Spec.Authorization)
+	errs.ssh(c.Spec)
 	errs.exposure(c)
 	return errs
 }

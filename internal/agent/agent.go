@@ -140,7 +140,7 @@ func (a *Agent) reconcile(ctx context.Context) time.Duration {
 // rest is how long a machine may go without news. Those that others' credentials are shown to hear soon of what was revoked.
 func rest(role v1alpha1.Role) time.Duration {
 	switch role {
-	case v1alpha1.RoleControlPlane, v1alpha1.RoleEtcd, v1alpha1.RoleLB:
+	case v1alpha1.RoleControlPlane, v1alpha1.RoleEtcd, v1alpha1.RoleLB, v1alpha1.RoleBastion:
 		return watchful
 	}
 	return interval
@@ -255,6 +255,12 @@ func (a *Agent) credentials(ctx context.Context) {
 	if err != nil {
 		a.problem("get certificates", err)
 	}
+	if hostKey, err := a.session.hostKey(ctx, units, a.desired()); err != nil {
+		a.problem("get a certificate for the host key", err)
+	} else if hostKey {
+		a.sup.bump()
+		a.sup.reloadHostKey()
+	}
 	written, err := a.session.secrets(ctx, units)
 	if err != nil {
 		a.problem("get secrets", err)
@@ -307,6 +313,7 @@ func (a *Agent) report(ctx context.Context) {
 			s.Certificates = append(s.Certificates, describe(p, c))
 		}
 	}
+	s.HostKey = describeHostKey(unit.For(d))
 	if _, beat := a.pace(); reflect.DeepEqual(s, a.reported) && time.Since(a.reportAt) < beat {
 		return
 	}

@@ -51,7 +51,7 @@ func TestHeld(t *testing.T) {
 // Who is shown others' credentials hears of revocations in time for all of it to take ten seconds.
 func TestRest(t *testing.T) {
 	for _, role := range v1alpha1.Roles {
-		asked := role == v1alpha1.RoleControlPlane || role == v1alpha1.RoleEtcd || role == v1alpha1.RoleLB
+		asked := role == v1alpha1.RoleControlPlane || role == v1alpha1.RoleEtcd || role == v1alpha1.RoleLB || role == v1alpha1.RoleBastion
 		if got := rest(role); asked != (got <= 5*time.Second) || got > interval {
 			t.Errorf("%s rests for %s", role, got)
 		}

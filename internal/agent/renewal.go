@@ -14,11 +14,15 @@ import (
 // RenewAt is when a certificate is renewed: by half of its life, and up to a tenth of it earlier, so that certificates
 // that were issued together are not renewed together. Its serial number says how much, and never changes its mind.
 func RenewAt(c *x509.Certificate) time.Time {
-	life := c.NotAfter.Sub(c.NotBefore)
 	// The last bytes: of the first one Vault leaves a bit unused.
 	b := append(make([]byte, 8), c.SerialNumber.Bytes()...)
-	jitter := float64(binary.BigEndian.Uint64(b[len(b)-8:])) / (1 << 64) // 0 … 1
-	return c.NotBefore.Add(life/2 - time.Duration(jitter*float64(life)/10))
+	return renewAt(c.NotBefore, c.NotAfter, binary.BigEndian.Uint64(b[len(b)-8:]))
+}
+
+func renewAt(from, until time.Time, serial uint64) time.Time {
+	life := until.Sub(from)
+	jitter := float64(serial) / (1 << 64) // 0 … 1
+	return from.Add(life/2 - time.Duration(jitter*float64(life)/10))
 }
 
 // renewal is all that is known when it is decided whether a certificate is renewed.

@@ -19,6 +19,8 @@ type Status struct {
 	// Units, and Certificates, are sorted by name.
 	Units        []UnitStatus        `json:"units"`
 	Certificates []CertificateStatus `json:"certificates"`
+	// HostKey is its SSH host key's certificate, where it has one.
+	HostKey *HostKeyStatus `json:"hostKey,omitempty"`
 	// Held are the serials of all certificates that it obtained and that have not expired, also those it has replaced.
 	Held []string `json:"held,omitempty"`
 	// Problems are sentences for people: Vault away, clock wrong, disk full, a certificate refused.
@@ -61,4 +63,14 @@ type CertificateStatus struct {
 	Issuer   string    `json:"issuer"`
 	NotAfter time.Time `json:"notAfter"`
 	Renew    time.Time `json:"renew"`
+}
+
+// HostKeyStatus is the certificate of an SSH host key as it is on the machine's disk.
+type HostKeyStatus struct {
+	// Serial is in decimal, as sshd writes it. Fingerprint is the key's, CA that of the key that signed it.
+	Serial      string    `json:"serial"`
+	Fingerprint string    `json:"fingerprint"`
+	CA          string    `json:"ca"`
+	NotAfter    time.Time `json:"notAfter"`
+	Renew       time.Time `json:"renew"`
 }

@@ -252,6 +252,11 @@ func (s *supervisor) missing(ctx context.Context, u shape.Unit) string {
 			return fmt.Sprintf("certificate %s/%s", c.Profile.CA, c.Profile.Name)
 		}
 	}
+	if u.HostKey != "" {
+		if _, err := os.Stat(shape.SSHHostCert(u.HostKey)); err != nil {
+			return "the host key's certificate"
+		}
+	}
 	for _, secret := range u.Secrets {
 		if _, err := os.Stat(secret.Path); err != nil {
 			return "secret " + secret.Document

@@ -28,6 +28,8 @@ const (
 	Identity Kind = "identity"
 	Issued   Kind = "issued"
 	Revoked  Kind = "revoked"
+	// SSH is a signed SSH key: a person's, or a machine's own host key.
+	SSH Kind = "ssh"
 	// CA is the making or changing of an authority.
 	CA Kind = "ca"
 )
@@ -45,7 +47,7 @@ type Event struct {
 	// Refused is why Vault did not.
 	Refused string `json:"refused,omitempty"`
 
-	// Of a certificate; Serial as Vault writes it.
+	// Of a certificate; Serial as Vault writes it, and that of an SSH key as sshd does.
 	CA       unit.CA    `json:"ca,omitempty"`
 	Profile  string     `json:"profile,omitempty"`
 	Serial   string     `json:"serial,omitempty"`
@@ -70,7 +72,7 @@ func (e Event) Alive(now time.Time) bool {
 
 // Texts are in the lines that Events understands. Of a log nearly all is agents asking for news, which searching leaves out.
 func Texts(cluster string) []string {
-	return []string{`"path":"` + cluster + `/pki/`, `"path":"auth/` + cluster + `/`, `"path":"identity/oidc/token/`}
+	return []string{`"path":"` + cluster + `/pki/`, `"path":"` + cluster + `/ssh/`, `"path":"auth/` + cluster + `/`, `"path":"identity/oidc/token/`}
 }
 
 // Events reads lines of logs, oldest event first. What is not understood is left out, as is each request: its response has it all.
@@ -119,6 +121,8 @@ type certificateData struct {
 	Serial      any `json:"serial_number"`
 	Certificate any `json:"certificate"`
 	CommonName  any `json:"common_name"`
+	SignedKey   any `json:"signed_key"`
+	Principals  any `json:"valid_principals"`
 	// Error is why it did not, hashed.
 	Error any `json:"error"`
 }
@@ -198,6 +202,9 @@ func (l Line) event(cluster string) (Event, bool) {
 	path := l.Request.Path
 	if rest, ok := strings.CutPrefix(path, cluster+"/pki/"); ok {
 		return e.pki(l, rest)
+	}
+	if rest, ok := strings.CutPrefix(path, cluster+"/ssh/"); ok {
+		return e.ssh(l, rest)
 	}
 	switch {
 	case l.Request.Operation != "update" && l.Request.Operation != "read":

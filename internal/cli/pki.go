@@ -65,8 +65,12 @@ func pkiTable(w io.Writer, all []phase.CertificateReport, now time.Time) error {
 		if units == "" {
 			units = "-"
 		}
+		expires := "never"
+		if !c.NotAfter.IsZero() {
+			expires = c.NotAfter.UTC().Format("2006-01-02 15:04")
+		}
 		rows = append(rows, []string{ui.Mark(w, c.State == phase.Valid, string(c.State)), string(c.CA), name, machine, units,
-			c.NotAfter.UTC().Format("2006-01-02 15:04"), renewal, shortSerial(c.Serial)})
+			expires, renewal, dash(shortSerial(c.Serial))})
 	}
 	if err := ui.Rows(w, []string{"STATE", "CA", "NAME", "MACHINE", "UNITS", "EXPIRES (UTC)", "RENEWAL", "SERIAL"}, rows); err != nil {
 		return err

@@ -95,7 +95,7 @@ func New() *cobra.Command {
 		Long: `Ashlar builds hardened Kubernetes clusters from one file, and proves that they are hardened.
 
 Exit codes: 0 done, 1 failed, 2 differs (plan, verify, exposure), 64 bad input.
-kubectl and exec exit with the code of what they run.`,
+kubectl, exec and ssh exit with the code of what they run.`,
 		Example: `  ashlar init --name demo
   ashlar up
   ashlar verify`,
@@ -109,9 +109,9 @@ kubectl and exec exit with the code of what they run.`,
 	flags.StringVar(&r.options.Root, "state", phase.DefaultRoot, "directory of what belongs to clusters")
 	cmd.AddCommand(
 		initCommand(r), planCommand(r), upCommand(r), statusCommand(r), verifyCommand(r), downCommand(r), backupCommand(r), restoreCommand(r),
-		kubeconfigCommand(r), kubectlCommand(r), execCommand(r), logsCommand(r), loginCommand(r), userCommand(r), tokenCommand(r), pkiCommand(r), breakGlassCommand(r), authzCommand(r), networkCommand(r), exposureCommand(r),
+		kubeconfigCommand(r), kubectlCommand(r), execCommand(r), sshCommand(r), logsCommand(r), loginCommand(r), userCommand(r), tokenCommand(r), pkiCommand(r), breakGlassCommand(r), authzCommand(r), networkCommand(r), exposureCommand(r),
 		bundleCommand(r), completionCommand(),
-		agentCommand(), kmsCommand(), webhookCommand(), baselineControllerCommand(), etcdAuthCommand(), etcdSnapshotCommand(), etcdMemberCommand(), etcdRestoreCommand(), calicoWaitCommand(), probeCommand(),
+		agentCommand(), kmsCommand(), webhookCommand(), baselineControllerCommand(), etcdAuthCommand(), etcdSnapshotCommand(), etcdMemberCommand(), etcdRestoreCommand(), calicoWaitCommand(), probeCommand(), sshProxyCommand(r),
 	)
 	completeFlags(cmd)
 	cmd.SetFlagErrorFunc(misused)

@@ -172,7 +172,7 @@ func (c *Cluster) desiredFor(self string, machines []provider.Machine, t trust) 
 	d := unit.Desired{
 		Cluster: c.Spec.Metadata.Name, ID: c.ID, Self: self, KubernetesVersion: s.KubernetesVersion,
 		MachineCIDR: s.Provider.Local.MachineCIDR, PodCIDR: s.Network.PodCIDR, ServiceCIDR: s.Network.ServiceCIDR,
-		ClusterDomain: s.Network.ClusterDomain, LeafTTL: s.PKI.LeafTTL.Duration, CAs: t.cas, Issuers: t.issuers,
+		ClusterDomain: s.Network.ClusterDomain, LeafTTL: s.PKI.LeafTTL.Duration, CAs: t.cas, Issuers: t.issuers, SSH: t.ssh,
 	}
 	for _, m := range machines {
 		d.Machines = append(d.Machines, unit.Machine{Name: m.Name, Role: m.Role, Address: m.Address})

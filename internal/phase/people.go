@@ -155,27 +155,35 @@ func (c *Cluster) again(who string) string {
 
 // Identity returns what proves to the API server who a person is, and until when it does. It is a secret.
 func (c *Cluster) Identity(ctx context.Context, person string) (string, time.Time, error) {
-	none := NotLoggedIn{Name: person, Again: c.again(person)}
-	b, err := os.ReadFile(c.sessionFile(person))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", time.Time{}, none
-	}
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	var s session
-	if err := json.Unmarshal(b, &s); err != nil || time.Now().After(s.Until) {
-		return "", time.Time{}, none
-	}
-	client, err := c.anyVault(ctx)
+	client, err := c.asPerson(ctx, person)
 	if err != nil {
 		return "", time.Time{}, err
 	}
 	defer client.Close()
-	token, ttl, err := client.WithToken(s.Token).Identity(ctx)
+	token, ttl, err := client.Identity(ctx)
 	if errors.Is(err, vault.ErrDenied) {
-		none.Err = err
-		return "", time.Time{}, none
+		return "", time.Time{}, NotLoggedIn{Name: person, Again: c.again(person), Err: err}
 	}
 	return token, time.Now().Add(ttl), err
+}
+
+// asPerson speaks to Vault by the session that a person's login has left.
+func (c *Cluster) asPerson(ctx context.Context, person string) (*vault.Client, error) {
+	none := NotLoggedIn{Name: person, Again: c.again(person)}
+	b, err := os.ReadFile(c.sessionFile(person))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, none
+	}
+	if err != nil {
+		return nil, err
+	}
+	var s session
+	if err := json.Unmarshal(b, &s); err != nil || time.Now().After(s.Until) {
+		return nil, none
+	}
+	client, err := c.anyVault(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return client.WithToken(s.Token), nil
 }

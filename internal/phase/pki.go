@@ -41,8 +41,8 @@ type CertificateReport struct {
 	Subject string   `json:"subject"`
 	Names   []string `json:"names,omitempty"`
 	Serial  string   `json:"serial"`
-	// NotAfter is when it expires, Renew when its machine gets another; a CA is not renewed by itself.
-	NotAfter time.Time  `json:"notAfter"`
+	// NotAfter is when it expires, Renew when its machine gets another; a CA is not renewed by itself, and one of SSH never expires.
+	NotAfter time.Time  `json:"notAfter,omitzero"`
 	Renew    *time.Time `json:"renew,omitempty"`
 }
 
@@ -67,6 +67,7 @@ func Certificates(ctx context.Context, c *Cluster, now time.Time) ([]Certificate
 	for _, m := range machines {
 		out = append(out, reportLeaves(m, unit.For(c.desiredFor(m.Name, all, trust)), now)...)
 	}
+	out = append(out, reportSSH(trust.ssh, machines, now)...)
 	revoked, err := c.revoked(ctx)
 	if err != nil {
 		return nil, err
@@ -88,7 +89,7 @@ func sortCertificates(all []CertificateReport) {
 	slices.SortStableFunc(all, func(a, b CertificateReport) int {
 		return cmp.Or(
 			cmp.Compare(slices.Index(certificateStates, a.State), slices.Index(certificateStates, b.State)),
-			cmp.Compare(slices.Index(unit.CAs, a.CA), slices.Index(unit.CAs, b.CA)),
+			cmp.Compare(placeOfCA(a.CA), placeOfCA(b.CA)),
 			cmp.Compare(a.Name, b.Name), // the CA first
 			cmp.Compare(a.Machine, b.Machine))
 	})

@@ -46,7 +46,13 @@ func Rules(spec *v1alpha1.Cluster) []provider.Rule {
 			rules = append(rules, tcp(w, e, uint16(cluster.ClientPort), "calico-node"))
 		}
 	}
+	for _, to := range v1alpha1.Roles {
+		if to != b {
+			rules = append(rules, tcp(b, to, unit.PortSSH, "ssh, through the bastion"))
+		}
+	}
 	rules = append(rules,
+		tcp(provider.Trusted, b, unit.PortSSH, "ssh, to the bastion"),
 		provider.Rule{From: w, To: provider.Endpoint{Role: out}, Why: "what pods are allowed, through NAT"},
 		provider.Rule{From: h, To: provider.Endpoint{Role: out}, Why: "what runs beside Kubernetes, through NAT"},
 		tcp(v, out, 443, "the identity provider, through NAT"),

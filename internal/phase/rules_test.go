@@ -191,6 +191,8 @@ func unwritten() map[need]string {
 		v1alpha1.RoleVault: tcp(provider.Outside, 443), v1alpha1.RoleControlPlane: tcp(provider.Outside, 443)} {
 		out[need{role, endpoint}] = "what lies outside"
 	}
+	out[need{provider.Trusted, tcp(v1alpha1.RoleBastion, unit.PortSSH)}] = "`ashlar ssh`"
+	out[need{v1alpha1.RoleBastion, tcp(v1alpha1.RoleHub, unit.PortSSH)}] = "no example has a hub"
 	out[need{provider.Trusted, tcp(v1alpha1.RolePublicLB, 443)}] = "the public service of examples/ha.yaml"
 	for _, role := range v1alpha1.Roles {
 		out[need{role, tcp(v1alpha1.RoleVault, unit.PortVault)}] = "the agent on " + string(role)
@@ -204,7 +206,7 @@ var hostPort = regexp.MustCompile(`([A-Za-z0-9.-]+):([0-9]+)`)
 func written(t *testing.T, c *Cluster, machines []provider.Machine) map[need]string {
 	out := map[need]string{}
 	for _, from := range machines {
-		for _, u := range unit.For(c.desiredFor(from.Name, machines, trust{cas: map[unit.CA]string{unit.CAKubernetes: "PEM"}})) {
+		for _, u := range unit.For(c.desiredFor(from.Name, machines, trust{cas: map[unit.CA]string{unit.CAKubernetes: "PEM"}, ssh: &unit.SSH{}})) {
 			text, err := json.Marshal(u)
 			if err != nil {
 				t.Fatal(err)

@@ -2,6 +2,7 @@ package phase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -15,6 +16,7 @@ type trust struct {
 	cas     map[unit.CA]string // the trusted certificates, as PEM
 	issuers map[unit.CA]string // the key that signs
 	tokens  []string           // documents of the keys of ServiceAccount tokens; the first signs
+	ssh     *unit.SSH          // nil: there is no bastion
 	journal rotation.Journal
 	version int // of the journal
 }
@@ -95,6 +97,12 @@ func (c *Cluster) trust(ctx context.Context) (trust, error) {
 		return *have, nil
 	}
 	t, err := readTrust(ctx, v)
+	if err == nil && c.Spec.Spec.Bastion() {
+		t.ssh, err = v.SSHCAs(ctx)
+		if errors.Is(err, vault.ErrNotFound) || errors.Is(err, vault.ErrDenied) { // the bastion is new: `up` has yet to tell Vault
+			t.ssh, err = nil, nil
+		}
+	}
 	if err != nil {
 		return trust{}, err
 	}

@@ -37,6 +37,7 @@ func (c *Cluster) vaultLayout(ctx context.Context, v *vault.Client) (vault.State
 		LeafTTL: pki.LeafTTL.Duration, CATTL: pki.CATTL.Duration, InitTokenTTL: pki.InitTokenTTL.Duration, AdminTTL: pki.AdminTTL.Duration,
 		Robots:          c.Spec.Spec.Authentication.Robots,
 		Revoked:         revoked,
+		SSH:             c.Spec.Spec.SSH,
 		Provider:        c.Spec.Spec.Authentication.IdentityProvider,
 		OperatorAddress: operatorAddress(d.MachineCIDR), ServiceIP: d.KubernetesServiceIP(),
 	}), nil

@@ -18,7 +18,15 @@ import (
 var (
 	small = cluster("demo", 1, 1, 1, 2)
 	ha    = withPublic(withAccess(cluster("ha", 3, 3, 2, 3)))
+	// A small one with a bastion.
+	ssh = withBastion(cluster("ssh", 1, 1, 1, 1))
 )
+
+func withBastion(d unit.Desired) unit.Desired {
+	d.Machines = append(d.Machines, machines("bastion", v1alpha1.RoleBastion, 1)...)
+	d.SSH = &unit.SSH{UserCA: "ssh-ed25519 AAAAuser\n", HostCA: "ssh-ed25519 AAAAhost\n"}
+	return numbered(d)
+}
 
 // withAccess declares one of each thing about who may do what.
 func withAccess(d unit.Desired) unit.Desired {
@@ -113,7 +121,9 @@ func drawCluster(t *rapid.T) unit.Desired {
 	for i, role := range v1alpha1.Roles {
 		d.Machines = append(d.Machines, machines(pools[i], role, rapid.SampledFrom(counts[role]).Draw(t, string(role)))...)
 	}
-	d = withServices(numbered(d))
+	if d = withServices(numbered(d)); len(d.WithRole(v1alpha1.RoleBastion)) > 0 {
+		d.SSH = ssh.SSH
+	}
 	d.Machines = rapid.Permutation(d.Machines).Draw(t, "order")
 	return d
 }

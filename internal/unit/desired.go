@@ -42,6 +42,8 @@ type Desired struct {
 	CAs map[CA]string `json:"cas"`
 	// Issuers are the keys that certificates of each CA must be signed by: of several trusted ones, the one that signs.
 	Issuers map[CA]string `json:"issuers,omitempty"`
+	// SSH is whom sshd trusts; nil: there is no bastion, and no sshd.
+	SSH *SSH `json:"ssh,omitempty"`
 	// ServiceAccountKeys are the documents of the keys that tokens of ServiceAccounts are trusted by; the first signs.
 	ServiceAccountKeys []string `json:"serviceAccountKeys,omitempty"`
 }

@@ -19,11 +19,12 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestGolden shows whoever reviews a change what it changes on machines: of the small cluster, one of each role;
-// of the other, the last of each role.
+// of the second, the last of each role; of the third, those that sshd makes a difference to.
 func TestGolden(t *testing.T) {
 	for d, shown := range map[*unit.Desired][]string{
 		&small: {"vault-0", "etcd-0", "lb-0", "control-plane-0", "worker-0"},
 		&ha:    {"vault-2", "etcd-2", "lb-0", "control-plane-1", "worker-2", "public-lb-0"},
+		&ssh:   {"bastion-0", "lb-0"},
 	} {
 		for _, machine := range shown {
 			t.Run(d.Cluster+"/"+machine, func(t *testing.T) {
@@ -62,6 +63,9 @@ func render(units []unit.Unit) string {
 		section("args", u.Args...)
 		section("env", u.Env...)
 		section("certificates", each(u.Certificates, certificate)...)
+		if u.HostKey != "" {
+			section("host key", u.HostKey)
+		}
 		section("secrets", each(u.Secrets, func(s unit.Secret) string {
 			return fmt.Sprintf("%s of %s in %s", s.Field, s.Document, s.Path)
 		})...)

@@ -1,7 +1,10 @@
 package unit
 
+import "ashlar.dev/ashlar/api/v1alpha1"
+
 // Ports that machines listen on.
 const (
+	PortSSH          = v1alpha1.PortSSH
 	PortVault        = 8200
 	PortVaultCluster = 8201
 	PortAPIServer    = 6443

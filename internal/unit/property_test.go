@@ -224,7 +224,7 @@ var (
 func TestNothingIsSecretOrUnprotected(t *testing.T) {
 	everyUnit(t, func(t *rapid.T, d unit.Desired, u unit.Unit) {
 		for where, text := range texts(u) {
-			if found := never.FindString(text); found != "" {
+			if found := never.FindString(strings.NewReplacer("PasswordAuthentication no", "", "prohibit-password", "", "--password '*'", "").Replace(text)); found != "" {
 				t.Errorf("%s says %q in its %s", u.Name, found, where)
 			}
 			for _, found := range anyURL.FindAllString(text, -1) {

@@ -65,14 +65,15 @@ func shutOut(of []ShutOut, name string) (ShutOut, bool) {
 	return of[i], true
 }
 
-// For is what a machine must know: API servers of users and their own CA's certificates, etcd of its CAs', the load balancer
-// from where to end connections, and each machine of its own certificates, to get others.
+// For is what a machine must know: API servers of users and their own CA's certificates, the bastion of users, etcd of its CAs',
+// the load balancer from where to end connections, and each machine of its own certificates, to get others.
 func (r Revoked) For(role v1alpha1.Role, machine string) []Revocation {
 	var out []Revocation
 	for _, c := range r.Credentials {
 		etcd := c.CA == CAEtcdKubernetes || c.CA == CAEtcdOverlay
 		api := c.CA == CAKubernetes || c.User != ""
 		if role == v1alpha1.RoleEtcd && etcd || role == v1alpha1.RoleControlPlane && api || role == v1alpha1.RoleLB && api && c.Sever.IsValid() ||
+			role == v1alpha1.RoleBastion && c.User != "" ||
 			c.Serial != "" && c.Of == machine {
 			out = append(out, c)
 		}

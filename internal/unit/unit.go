@@ -24,6 +24,8 @@ type Unit struct {
 	Files []File
 	// Certificates must be there before the unit starts. Renewing one does not restart it.
 	Certificates []Certificate
+	// HostKey is an SSH host key with a certificate, or empty; as Certificates.
+	HostKey string `json:",omitempty"`
 	// Secrets must be there before the unit starts.
 	Secrets []Secret
 	// After names units of this machine that must be ready first.
@@ -107,7 +109,9 @@ func (u Unit) Digest() string {
 }
 
 // For returns the units of the machine that d is for, in the order in which they are best started.
-func For(d Desired) []Unit {
+func For(d Desired) []Unit { return append(forRole(d), sshUnits(d)...) }
+
+func forRole(d Desired) []Unit {
 	switch d.Me().Role {
 	case v1alpha1.RoleVault:
 		return []Unit{vault(d)}

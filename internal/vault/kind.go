@@ -66,6 +66,8 @@ var kinds = map[Kind]kind{
 	KindProvider:     {2, observeProvider, writeProvider, nil},
 	KindProviderRole: {2, observeProviderRoles, writeFields, nil},
 	KindPKIRole:      {3, observePKIRoles, writeFields, nil},
+	KindSSHCA:        {2, observeSSHCAs, writeSSHCA, nil},
+	KindSSHRole:      {3, observeSSHRoles, writeFields, nil},
 	KindAppRole:      {2, observeAppRoles, writeFields, nil},
 	KindEntity:       {3, observeEntities, writeEntity, nil},
 	KindDocuments:    {4, observeDocuments, nil, nil},

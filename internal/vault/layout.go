@@ -24,6 +24,8 @@ type Input struct {
 	Robots []v1alpha1.Robot
 	// Revoked says which machines and robots are shut out.
 	Revoked unit.Revoked
+	// SSH says which groups of people may enter which machines.
+	SSH []v1alpha1.SSHGrant
 	// Provider is the company's, where people may log in; nil: there is none.
 	Provider *v1alpha1.IdentityProvider
 	// OperatorAddress is the address from which Vault sees `ashlar`.
@@ -99,7 +101,7 @@ func PolicyName(cluster string, role v1alpha1.Role) string { return cluster + "-
 
 // Layout says what Vault shall hold.
 func Layout(in Input) State {
-	objects := slices.Concat(audits(in), mounts(in), policies(in), pkiRoles(in), settings(in), logins(in), people(in), robots(in), provider(in))
+	objects := slices.Concat(audits(in), mounts(in), policies(in), pkiRoles(in), settings(in), logins(in), people(in), robots(in), provider(in), sshEngines(in))
 	slices.SortFunc(objects, func(a, b Object) int { return cmp.Or(a.stage()-b.stage(), strings.Compare(a.Path, b.Path)) })
 	return State{Cluster: in.Cluster, Objects: objects}
 }

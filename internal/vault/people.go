@@ -46,8 +46,8 @@ func people(in Input) []Object {
 			"type": "userpass", "description": "people", "default_lease_ttl": int64(0), "max_lease_ttl": seconds(in.AdminTTL),
 			lockoutDisabled: false, // passwords can be guessed
 		}},
-		{KindPolicy, "sys/policies/acl/" + PolicyName(c, RolePeople), Fields{"policy": render(append(selfRules(),
-			allow("identity/oidc/token/"+c, "read").because("prove to the API server who one is")))}},
+		{KindPolicy, "sys/policies/acl/" + PolicyName(c, RolePeople), Fields{"policy": render(slices.Concat(selfRules(), []rule{
+			allow("identity/oidc/token/"+c, "read").because("prove to the API server who one is")}, sshPeopleRules(in)))}},
 		{KindSetting, "identity/oidc/config", Fields{"issuer": unit.VaultURL}},
 		{KindSetting, "identity/oidc/key/" + c, Fields{
 			"algorithm": "ES256", "rotation_period": seconds(24 * time.Hour), "verification_ttl": seconds(24 * time.Hour),

@@ -60,7 +60,7 @@ func machineRules(in Input, role v1alpha1.Role) []rule {
 			allow(TransitPath(in.Cluster)+"/keys/"+TransitKey, "read").because("which version of the key is the latest"),
 		)
 	}
-	return append(rules, signRules(in, role)...)
+	return slices.Concat(rules, signRules(in, role), sshMachineRules(in))
 }
 
 // selfRules are what everybody may do with their own token.
@@ -117,7 +117,7 @@ func operatorRules(in Input) []rule {
 		allow(c+"/secrets/data/"+RevokedDocument, "create read update"),
 		allow(userPath(c, Canary), "create update delete").because("`ashlar verify` logs in, and is locked out, as somebody in no group"),
 		allow("sys/locked-users/+/unlock/"+Canary, "update"),
-	}, signRules(in, unit.RoleOperator), []rule{
+	}, signRules(in, unit.RoleOperator), sshOperatorRules(in), []rule{
 		allow("sys/mounts", "read").because("read the layout"),
 		allow("sys/auth", "read"),
 		allow("sys/policies/acl", "list"),

@@ -61,7 +61,7 @@ func serials(file string) (map[certificate]string, error) {
 	}
 	serials := map[certificate]string{}
 	for _, c := range all {
-		if c.Machine != "" {
+		if c.Machine != "" && c.Name != "host-key" { // which stays
 			serials[c.certificate] = c.Serial
 		}
 	}

@@ -23,6 +23,7 @@ const minFree = 3 << 30
 // tools of the host that machines use from its /usr, by the Debian package that has them.
 var tools = map[string]string{
 	"nft": "nftables", "iptables": "iptables", "ipset": "ipset", "conntrack": "conntrack", "haproxy": "haproxy",
+	"sshd": "openssh-server",
 }
 
 // Preflight implements provider.Provider. What the kernel can do is found out by doing it, where it leaves nothing.

@@ -71,3 +71,13 @@ path "demo/pki/etcd-overlay/sign/root" {
     "exclude_cn_from_sans" = [true]
   }
 }
+
+# its own host key
+path "demo/ssh/host/sign/machine" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "cert_type" = ["host"]
+    "public_key" = []
+    "valid_principals" = []
+  }
+}

@@ -22,3 +22,13 @@ path "demo/machines/metadata/{{identity.entity.metadata.machine}}/desired" {
 path "demo/machines/data/{{identity.entity.metadata.machine}}/status" {
   capabilities = ["create", "read", "update"]
 }
+
+# its own host key
+path "demo/ssh/host/sign/machine" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "cert_type" = ["host"]
+    "public_key" = []
+    "valid_principals" = []
+  }
+}

@@ -95,6 +95,29 @@ path "demo/pki/kubernetes/sign/admin" {
   }
 }
 
+# `ashlar ssh`
+path "demo/ssh/user/sign/operator" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "cert_type" = ["user"]
+    "public_key" = []
+    "valid_principals" = []
+  }
+}
+
+# read the layout
+path "demo/ssh/+/config/ca" {
+  capabilities = ["read"]
+}
+
+path "demo/ssh/+/roles" {
+  capabilities = ["list"]
+}
+
+path "demo/ssh/+/roles/+" {
+  capabilities = ["read"]
+}
+
 # read the layout
 path "sys/mounts" {
   capabilities = ["read"]

@@ -14,3 +14,13 @@ path "auth/token/revoke-self" {
 path "identity/oidc/token/demo" {
   capabilities = ["read"]
 }
+
+# only for who is in that group
+path "demo/ssh/user/sign/group-{{identity.groups.names.on-call.name}}" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "cert_type" = ["user"]
+    "public_key" = []
+    "valid_principals" = []
+  }
+}

@@ -32,3 +32,13 @@ path "demo/pki/vault/sign/vault" {
     "exclude_cn_from_sans" = [true]
   }
 }
+
+# its own host key
+path "demo/ssh/host/sign/machine" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "cert_type" = ["host"]
+    "public_key" = []
+    "valid_principals" = []
+  }
+}

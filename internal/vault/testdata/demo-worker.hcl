@@ -68,3 +68,13 @@ path "demo/pki/kubernetes/sign/calico-cni" {
     "exclude_cn_from_sans" = [true]
   }
 }
+
+# its own host key
+path "demo/ssh/host/sign/machine" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "cert_type" = ["host"]
+    "public_key" = []
+    "valid_principals" = []
+  }
+}

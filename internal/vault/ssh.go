@@ -1,0 +1,244 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/unit"
+)
+
+// Vault is the CA of SSH, too: of people's certificates, and of machines' host keys. It only is where there is a bastion.
+
+const (
+	// KindSSHCA is the key of an SSH CA, KindSSHRole what it signs for whom.
+	KindSSHCA   Kind = "SSH CA"
+	KindSSHRole Kind = "SSH role"
+)
+
+// SSHTTL is how long a person's certificate is good: a session that has begun goes on.
+const SSHTTL = 5 * time.Minute
+
+// The two SSH CAs.
+const (
+	SSHUsers = "user"
+	SSHHosts = "host"
+)
+
+// SSHPath is where an SSH engine is mounted.
+func SSHPath(cluster, ca string) string { return cluster + "/ssh/" + ca }
+
+// sshGroupRole is by which the users of a group get certificates.
+func sshGroupRole(group string) string { return "group-" + group }
+
+// sshMachineRole is by which machines do.
+const sshMachineRole = "machine"
+
+func (in Input) bastion() bool {
+	return slices.ContainsFunc(in.Machines, func(m unit.Machine) bool { return m.Role == v1alpha1.RoleBastion })
+}
+
+// sshEngines are two engines with their CAs, a role for machines, one for the operator, and one for each group that may enter some.
+func sshEngines(in Input) []Object {
+	if !in.bastion() {
+		return nil
+	}
+	var out []Object
+	for ca, description := range map[string]string{SSHUsers: "SSH CA of people", SSHHosts: "SSH CA of host keys"} {
+		path := SSHPath(in.Cluster, ca)
+		out = append(out,
+			Object{KindMount, "sys/mounts/" + path, Fields{
+				"type": "ssh", "description": description, "version": "", "default_lease_ttl": int64(0), "max_lease_ttl": int64(0),
+				// What is issued to whom must be found in the audit logs.
+				"audit_non_hmac_request_keys":  []string{"cert_type", "public_key", "valid_principals"},
+				"audit_non_hmac_response_keys": []string{"serial_number", "signed_key"},
+			}},
+			Object{KindSSHCA, path + "/config/ca", Fields{"key_type": "ssh-ed25519"}})
+	}
+	host := sshRole(in.LeafTTL)
+	host["allow_host_certificates"], host["allow_bare_domains"] = true, true
+	host["allowed_domains"], host["allowed_domains_template"] = entityMachine, true
+	host["key_id_format"] = "host"
+	out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, SSHHosts) + "/roles/" + sshMachineRole, host})
+	users := func(role, id string, may func(unit.Machine) bool) {
+		principals := []string{unit.JumpUser}
+		for _, m := range in.Machines {
+			if may(m) {
+				principals = append(principals, m.Name)
+			}
+		}
+		r := sshRole(SSHTTL)
+		r["allow_user_certificates"], r["key_id_format"] = true, id
+		r["allowed_users"] = strings.Join(principals, ",")
+		r["default_extensions"] = map[string]string{"permit-pty": "", "permit-port-forwarding": ""}
+		out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, SSHUsers) + "/roles/" + role, r})
+	}
+	users(Operator, Operator, func(unit.Machine) bool { return true })
+	for _, g := range in.SSH {
+		// The name that Vault gives to a user's session: unit.SSHKeyID.
+		users(sshGroupRole(g.Group), "{{token_display_name}}", func(m unit.Machine) bool { return slices.Contains(g.Roles, m.Role) })
+	}
+	return out
+}
+
+// sshRole lists every field that an SSH role has, also those that are as Vault has them by default.
+func sshRole(ttl time.Duration) Fields {
+	return Fields{
+		"key_type": "ca", "ttl": seconds(ttl), "max_ttl": seconds(ttl),
+		// Machines' clocks may be behind.
+		"not_before_duration":         int64(30),
+		"allow_user_certificates":     false,
+		"allow_host_certificates":     false,
+		"allow_user_key_ids":          false,
+		"allow_empty_principals":      false, // which would be good for anybody
+		"allow_bare_domains":          false,
+		"allow_subdomains":            false,
+		"allowed_domains":             "",
+		"allowed_domains_template":    false,
+		"allowed_users":               "",
+		"allowed_users_template":      false,
+		"default_user":                "",
+		"default_user_template":       false,
+		"allowed_critical_options":    "",
+		"default_critical_options":    map[string]string{},
+		"allowed_extensions":          "",
+		"default_extensions":          map[string]string{},
+		"default_extensions_template": false,
+		"allowed_user_key_lengths":    map[string][]int64{"ed25519": {0}},
+		"algorithm_signer":            "default",
+		"key_id_format":               "",
+	}
+}
+
+// sshSign lets somebody have a certificate of one role signed. Naming the parameters keeps out those that roles do not limit.
+func sshSign(cluster, ca, role string) rule {
+	r := allow(SSHPath(cluster, ca)+"/sign/"+role, "update")
+	r.allowed = map[string][]any{"public_key": nil, "cert_type": {ca}, "valid_principals": nil}
+	return r
+}
+
+// sshMachineRules, sshPeopleRules and sshOperatorRules are what is about SSH in policies.
+func sshMachineRules(in Input) []rule {
+	if !in.bastion() {
+		return nil
+	}
+	return []rule{sshSign(in.Cluster, SSHHosts, sshMachineRole).because("its own host key")}
+}
+
+// Of a template that names a group Vault makes nothing for who is not in it.
+func sshPeopleRules(in Input) []rule {
+	if !in.bastion() {
+		return nil
+	}
+	var rules []rule
+	for _, g := range in.SSH {
+		rules = append(rules, sshSign(in.Cluster, SSHUsers, sshGroupRole("{{identity.groups.names."+g.Group+".name}}")).because("only for who is in that group"))
+	}
+	return rules
+}
+
+func sshOperatorRules(in Input) []rule {
+	if !in.bastion() {
+		return nil
+	}
+	c := in.Cluster
+	return []rule{
+		sshSign(c, SSHUsers, Operator).because("`ashlar ssh`"),
+		allow(c+"/ssh/+/config/ca", "read").because("read the layout"),
+		allow(c+"/ssh/+/roles", "list"),
+		allow(c+"/ssh/+/roles/+", "read"),
+	}
+}
+
+// observeSSHCAs reads the public keys: that there is one, of the right kind.
+func observeSSHCAs(ctx context.Context, o observer) ([]Object, error) {
+	return gather(ctx, o.want.of(KindSSHCA), func(ctx context.Context, want Object) ([]Object, error) {
+		key, err := o.sshCA(ctx, want.Path)
+		if err != nil || key == "" {
+			return nil, err
+		}
+		kind, _, _ := strings.Cut(key, " ")
+		return []Object{{KindSSHCA, want.Path, Fields{"key_type": kind}}}, nil
+	})
+}
+
+func writeSSHCA(ctx context.Context, c *Client, want Object, have *Object) error {
+	if have != nil {
+		return errors.New("this is not the CA that was made for the cluster, and every host key hangs on it: remove it by hand, and run `ashlar up`")
+	}
+	return c.put(ctx, want.Path, Fields{"generate_signing_key": true, "key_type": want.Fields["key_type"]}, nil)
+}
+
+// sshCA is a CA's public key; empty if there is none yet.
+func (c *Client) sshCA(ctx context.Context, path string) (string, error) {
+	var out struct {
+		Key string `json:"public_key"`
+	}
+	err := c.get(ctx, path, &out)
+	var refused *Error
+	if errors.Is(err, ErrNotFound) || errors.As(err, &refused) && refused.says("keys haven't been configured") {
+		return "", nil
+	}
+	return strings.TrimSpace(out.Key), err
+}
+
+func observeSSHRoles(ctx context.Context, o observer) ([]Object, error) {
+	var mounts []string
+	for _, ca := range o.want.of(KindSSHCA) {
+		mounts = append(mounts, strings.TrimSuffix(ca.Path, "/config/ca"))
+	}
+	return gather(ctx, mounts, func(ctx context.Context, mount string) ([]Object, error) {
+		return o.readAll(ctx, KindSSHRole, mount+"/roles", nil, o.fields)
+	})
+}
+
+// SSHCAs are the public keys of both SSH CAs. The operator may.
+func (c *Client) SSHCAs(ctx context.Context) (*unit.SSH, error) {
+	var out unit.SSH
+	for ca, key := range map[string]*string{SSHUsers: &out.UserCA, SSHHosts: &out.HostCA} {
+		text, err := c.sshCA(ctx, SSHPath(c.cluster, ca)+"/config/ca")
+		if err == nil && text == "" {
+			err = ErrNotFound
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the SSH CA of %ss: %w", ca, err)
+		}
+		*key = text + "\n"
+	}
+	return &out, nil
+}
+
+// SignHostKey has the caller's host key signed: an OpenSSH public key, for the caller's own name.
+func (c *Client) SignHostKey(ctx context.Context, publicKey, machine string) (string, error) {
+	return c.signSSH(ctx, SSHHosts, sshMachineRole, publicKey, machine)
+}
+
+// SignOperatorKey has an OpenSSH public key signed for the operator to become root on a machine.
+func (c *Client) SignOperatorKey(ctx context.Context, publicKey, machine string) (string, error) {
+	return c.signSSH(ctx, SSHUsers, Operator, publicKey, machine, unit.JumpUser)
+}
+
+// SignUserKey is SignOperatorKey for a user who is in a group that may. Who is not, is refused: ErrDenied.
+func (c *Client) SignUserKey(ctx context.Context, group, publicKey, machine string) (string, error) {
+	return c.signSSH(ctx, SSHUsers, sshGroupRole(group), publicKey, machine, unit.JumpUser)
+}
+
+func (c *Client) signSSH(ctx context.Context, ca, role, publicKey string, principals ...string) (string, error) {
+	var out struct {
+		Key string `json:"signed_key"`
+	}
+	body := Fields{"public_key": publicKey, "cert_type": ca, "valid_principals": strings.Join(principals, ",")}
+	if err := c.put(ctx, SSHPath(c.cluster, ca)+"/sign/"+role, body, &out); err != nil {
+		return "", fmt.Errorf("have an SSH key signed for %s: %w", strings.Join(principals, ", "), err)
+	}
+	return strings.TrimSpace(out.Key) + "\n", nil
+}
+
+// Alive asks whether the client's token still is one.
+func (c *Client) Alive(ctx context.Context) error {
+	return c.get(ctx, "auth/token/lookup-self", &struct{}{})
+}
