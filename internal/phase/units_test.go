@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
@@ -30,7 +31,8 @@ func TestUnready(t *testing.T) {
 			boot:   agent.Boot{Revision: "r"},
 			status: agent.Status{Seen: now, Desired: 2, Revision: "r", Units: units}}
 	}
-	off, silent, behind, revision := fresh(), fresh(), fresh(), fresh()
+	off, silent, behind, revision, idle := fresh(), fresh(), fresh(), fresh(), fresh()
+	idle.want = unit.Desired{Self: "m", Machines: []unit.Machine{{Name: "m", Role: v1alpha1.RoleLB}}} // a hub machine has no units
 	off.machine.State = provider.Stopped
 	silent.status.Seen = now.Add(-3 * time.Minute)
 	behind.status.Desired = 1
@@ -47,7 +49,7 @@ func TestUnready(t *testing.T) {
 		"silent":           {silent, "not reported"},
 		"behind":           {behind, "newest desired state"},
 		"other revision":   {revision, "newest desired state"},
-		"no unit":          {fresh(), "no unit runs"},
+		"no unit":          {idle, "no unit runs"},
 		"failed":           {fresh(agent.UnitStatus{Name: "u", State: agent.UnitFailed, Reason: "exit"}), "is failed exit"},
 		"other definition": {fresh(agent.UnitStatus{Name: "u", State: agent.UnitReady, Digest: "old"}), "another definition"},
 	} {
