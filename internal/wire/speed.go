@@ -46,7 +46,7 @@ func Sink(ctx context.Context, at netip.AddrPort) error {
 
 // take counts a stream and says at its end how much came, or sends messages back.
 func take(conn net.Conn) {
-	defer conn.Close()
+	defer net.Conn(conn).Close()
 	buffer := make([]byte, block)
 	if _, err := io.ReadFull(conn, buffer[:1]); err != nil {
 		return
@@ -92,7 +92,7 @@ func dialSink(ctx context.Context, to netip.AddrPort, purpose byte, limit time.D
 	}
 	tcp := conn.(*net.TCPConn)
 	if err := errors.Join(tcp.SetDeadline(time.Now().Add(limit)), sendAll(tcp, []byte{purpose})); err != nil {
-		tcp.Close()
+		_ = tcp.Close()
 		return nil, err
 	}
 	return tcp, nil
@@ -109,7 +109,7 @@ func stream(ctx context.Context, to netip.AddrPort, lasting time.Duration) (floa
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close()
+	defer net.Conn(conn).Close()
 	buffer := make([]byte, block)
 	began := time.Now()
 	for time.Since(began) < lasting {
@@ -132,7 +132,7 @@ func bounce(ctx context.Context, to netip.AddrPort, lasting time.Duration) (time
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close()
+	defer net.Conn(conn).Close()
 	buffer := make([]byte, message)
 	var trips []time.Duration
 	for began := time.Now(); time.Since(began) < lasting; {

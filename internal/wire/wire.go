@@ -30,10 +30,10 @@ func Serve(ctx context.Context, port uint16, came func(netip.Addr)) error {
 	}
 	connections, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", address)
 	if err != nil {
-		datagrams.Close()
+		_ = datagrams.Close()
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { datagrams.Close(); connections.Close() })()
+	defer context.AfterFunc(ctx, func() { _ = datagrams.Close(); _ = connections.Close() })()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		buffer := make([]byte, 64)

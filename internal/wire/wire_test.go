@@ -20,7 +20,7 @@ func TestWitness(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		done <- Witness(ctx, port, []netip.Addr{self}, time.Millisecond, in)
-		in.Close()
+		_ = in.Close()
 	}()
 	lines := json.NewDecoder(out)
 	for {

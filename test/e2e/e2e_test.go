@@ -84,9 +84,7 @@ spec:
   network:
     policy:
       open: # namespaces of TestNetpol, which knows of no default
-      - {labels: {e2e-framework: netpol}}
-      - {labels: {e2e-framework: udp-network-policy}}
-      - {labels: {e2e-framework: sctp-network-policy}}
+      - {labels: {e2e-run: netpol}}
 `, name)
 }
 

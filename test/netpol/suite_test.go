@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 		fmt.Println(image.GetE2EImage(image.Agnhost))
 		return
 	}
+	framework.RunID = "netpol" // the label e2e-run of its namespaces, which the cluster's file declares open
 	framework.AfterReadingAllFlags(&framework.TestContext)
 	os.Exit(m.Run())
 }
