@@ -55,23 +55,25 @@ func probeNetworkEgress(ctx context.Context, t *Target) (found []Evidence, err e
 	}
 	defer remove()
 	var contacts []contact
+	var all []wanted
 	for _, w := range s.Desired.WithRole(v1alpha1.RoleWorker) {
-		for name, labels := range map[string]map[string]string{"declared": label, "undeclared": nil} {
-			pod, err := s.pod(ctx, namespace, name+"-"+w.Name, w.Name, labels)
-			if err != nil {
-				return nil, err
-			}
-			for port, address := range outside {
-				c := contact{what: "connect to " + address + " on the internet", from: pod, address: address, want: Refused}
-				if labels != nil && port == egressDeclared {
-					c.want = Allowed
-				}
-				contacts = append(contacts, c)
-			}
-		}
+		all = append(all, wanted{name: "declared-" + w.Name, node: w.Name, labels: label}, wanted{name: "undeclared-" + w.Name, node: w.Name})
 		// What is refused to pods is there, and the way to it is open.
 		contacts = append(contacts, contact{what: "connect to " + outside[egressUndeclared] + " on the internet", machine: w.Name,
 			address: outside[egressUndeclared], want: Allowed})
+	}
+	pods, err := s.pods(ctx, namespace, all)
+	if err != nil {
+		return nil, err
+	}
+	for i, pod := range pods {
+		for port, address := range outside {
+			c := contact{what: "connect to " + address + " on the internet", from: pod, address: address, want: Refused}
+			if all[i].labels != nil && port == egressDeclared {
+				c.want = Allowed
+			}
+			contacts = append(contacts, c)
+		}
 	}
 	return s.settle(ctx, contacts)
 }

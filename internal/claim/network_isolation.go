@@ -74,6 +74,30 @@ func (s *isolation) pod(ctx context.Context, namespace, name, node string, label
 	return started(ctx, s.client, namespace, name)
 }
 
+// wanted is a pod to start.
+type wanted struct {
+	name, node string
+	labels     map[string]string
+	change     func(*corev1.Pod)
+}
+
+// pods starts several at once, and returns them in their order.
+func (s *isolation) pods(ctx context.Context, namespace string, all []wanted) ([]*corev1.Pod, error) {
+	out := make([]*corev1.Pod, len(all))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, w := range all {
+		g.Go(func() (err error) {
+			var change []func(*corev1.Pod)
+			if w.change != nil {
+				change = append(change, w.change)
+			}
+			out[i], err = s.pod(ctx, namespace, w.name, w.node, w.labels, change...)
+			return err
+		})
+	}
+	return out, g.Wait()
+}
+
 // contact is one connection: from a pod, or from a machine.
 type contact struct {
 	what    string

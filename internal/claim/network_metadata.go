@@ -61,6 +61,7 @@ func probeNetworkMetadata(ctx context.Context, t *Target) (found []Evidence, err
 	}
 	what := "connect to " + address
 	var contacts []contact
+	var all []wanted
 	for i, m := range s.Desired.Machines {
 		if m.Role == v1alpha1.RoleControlPlane { // it is there
 			contacts = append(contacts, contact{what: what, machine: m.Name, address: address, want: Allowed})
@@ -68,21 +69,22 @@ func probeNetworkMetadata(ctx context.Context, t *Target) (found []Evidence, err
 		if m.Role != v1alpha1.RoleWorker {
 			continue
 		}
-		pod, err := s.pod(ctx, namespace, "pod-"+m.Name, m.Name, nil)
-		if err != nil {
-			return nil, err
-		}
-		host, err := s.pod(ctx, namespace, "host-"+m.Name, m.Name, nil, func(p *corev1.Pod) {
+		all = append(all, wanted{name: "pod-" + m.Name, node: m.Name}, wanted{name: "host-" + m.Name, node: m.Name, change: func(p *corev1.Pod) {
 			p.Spec.HostNetwork = true
 			p.Spec.Containers[0].Args = []string{"probe", "serve", fmt.Sprintf("127.0.0.1:%d", 18080+i)}
-		})
-		if err != nil {
-			return nil, err
+		}})
+		contacts = append(contacts, contact{what: what, machine: m.Name, address: address, want: fromHosts})
+	}
+	pods, err := s.pods(ctx, namespace, all)
+	if err != nil {
+		return nil, err
+	}
+	for _, pod := range pods {
+		if pod.Spec.HostNetwork {
+			contacts = append(contacts, contact{what: what + " by hostNetwork", from: pod, address: address, want: fromHosts})
+		} else {
+			contacts = append(contacts, contact{what: what, from: pod, address: address, want: fromPods})
 		}
-		contacts = append(contacts,
-			contact{what: what, from: pod, address: address, want: fromPods},
-			contact{what: what + " by hostNetwork", from: host, address: address, want: fromHosts},
-			contact{what: what, machine: m.Name, address: address, want: fromHosts})
 	}
 	return s.settle(ctx, contacts)
 }

@@ -38,8 +38,7 @@ any time; the next one finishes the work.`,
 			} else {
 				progress.Done("cluster %s is as %s says", c.Spec.Metadata.Name, r.file)
 			}
-			sayLeftAlone(cmd.ErrOrStderr(), c)
-			sayToEverybody(cmd.ErrOrStderr(), c)
+			sayNotices(cmd.ErrOrStderr(), c.Notices())
 			report := newUpReport(c, drift)
 			report.Timings = progress.Timings()
 			return ui.Write(cmd.OutOrStdout(), r.format, report, func(io.Writer) error { return nil })
@@ -63,8 +62,7 @@ Exits with 2 if anything differs.`,
 			if err != nil {
 				return err
 			}
-			sayLeftAlone(cmd.ErrOrStderr(), c)
-			sayToEverybody(cmd.ErrOrStderr(), c)
+			sayNotices(cmd.ErrOrStderr(), c.Notices())
 			report := newUpReport(c, drift)
 			if err := ui.Write(cmd.OutOrStdout(), r.format, report, report.table); err != nil {
 				return err
@@ -77,19 +75,14 @@ Exits with 2 if anything differs.`,
 	}
 }
 
-// sayLeftAlone names the machines that nobody waits for.
-func sayLeftAlone(w io.Writer, c *phase.Cluster) {
-	for _, m := range c.LeftAlone() {
-		fmt.Fprintf(w, "%s is revoked, and left alone until it is made anew\n", m)
-	}
-}
-
-// sayToEverybody reminds whoever declared it, in red.
-func sayToEverybody(w io.Writer, c *phase.Cluster) {
-	for _, m := range c.Spec.Machines() {
-		if m.Role.Public() && c.Spec.Spec.Exposure.ToEverybody() {
-			fmt.Fprintf(w, "%s: %s\n", m.Name, ui.Mark(w, false, phase.ToEverybody))
+// sayNotices tells what differs from nothing declared, and is worth knowing; what is bad by intention in red.
+func sayNotices(w io.Writer, notices []phase.Notice) {
+	for _, n := range notices {
+		text := n.Text
+		if n.Bad {
+			text = ui.Mark(w, false, text)
 		}
+		fmt.Fprintln(w, text)
 	}
 }
 

@@ -37,6 +37,8 @@ type Cluster struct {
 	vault *vaultAccess
 	kube  *kubeAccess
 	alone []string // machines that are revoked
+	// absent says which namespaces are named and do not exist
+	absent []string
 }
 
 // InputError is the user's to mend.

@@ -37,6 +37,9 @@ func observePolicy(ctx context.Context, c *Cluster) ([]Drift, error) {
 	ctx, cancel := context.WithTimeout(ctx, policyTimeout)
 	defer cancel()
 	out, err := c.overlayAuth(ctx, "--observe")
+	if err == nil {
+		err = c.lookForNamespaces(ctx)
+	}
 	if err != nil {
 		return []Drift{{Object: "pod network", Cause: err.Error(), Action: "look again"}}, nil
 	}
