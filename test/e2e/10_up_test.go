@@ -37,7 +37,7 @@ func status(t *testing.T, file string) []phase.MachineReport {
 // TestStatus: machines report units that run, certificates with a future, and no problems.
 func TestStatus(t *testing.T) {
 	machines := status(t, file)
-	if len(machines) != 6 {
+	if len(machines) != 8 {
 		t.Fatalf("%d machines", len(machines))
 	}
 	for _, m := range machines {

@@ -21,8 +21,7 @@ import (
 )
 
 // isolationPolicy declares something of each kind.
-const isolationPolicy = `  network:
-    policy:
+const isolationPolicy = `    policy:
       open:
         - labels: {isolation: open}
       sets:
@@ -61,7 +60,7 @@ spec:
 func TestIsolation(t *testing.T) {
 	image := importImage(t, "ashlar")
 	declared := filepath.Join(t.TempDir(), "cluster.yaml")
-	if err := os.WriteFile(declared, []byte(clusterFile(name)+isolationPolicy), 0o600); err != nil {
+	if err := os.WriteFile(declared, []byte(strings.Replace(clusterFile(name), suiteOpen, isolationPolicy, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ashlar(t, "up") })
