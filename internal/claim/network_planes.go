@@ -52,6 +52,11 @@ func openings() []opening {
 		{w, "tcp", 9099, "felix' health", nil},
 		{w, "udp", unit.PortVXLAN, "the pods' overlay network", []v1alpha1.Role{w}},
 	}
+	for _, role := range []v1alpha1.Role{v, e, c, w, l, p, h} {
+		out = append(out, opening{role, "tcp", unit.PortSSH, "ssh", []v1alpha1.Role{b}})
+	}
+	// From inside nobody enters the bastion; who may from outside is for exp-surface to say.
+	out = append(out, opening{b, "tcp", unit.PortSSH, "ssh by its private address", nil})
 	for _, cluster := range unit.EtcdClusters {
 		clients := []v1alpha1.Role{e, c}
 		if cluster.CA == unit.CAEtcdOverlay {

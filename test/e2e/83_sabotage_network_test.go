@@ -24,6 +24,8 @@ insert rule inet ashlar forward iifname "internet" ct status dnat tcp dport 6443
 			`insert rule inet ashlar forward ip saddr @worker ip daddr @vault tcp dport 8201 accept`)},
 		sabotage{"exp-planes", "the bastion reaches etcd", fabricRule(
 			`insert rule inet ashlar forward ip saddr @bastion ip daddr @etcd tcp dport 2379 accept`)},
+		sabotage{"exp-planes", "workers reach each other's sshd", fabricRule(
+			`insert rule inet ashlar forward ip saddr @worker ip daddr @worker tcp dport 22 accept`)},
 		sabotage{"exp-planes", "datagrams of any machine reach the overlay network", fabricRule(
 			`insert rule inet ashlar forward udp dport 4789 accept`)},
 		sabotage{"exp-nat", "workers leave under an address of their own", fabricRule(
