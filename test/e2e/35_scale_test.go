@@ -36,7 +36,7 @@ func TestScale(t *testing.T) {
 		t.Errorf("Kubernetes still has\n%s", out)
 	}
 	target := target(t)
-	if machines, err := target.Provider.List(t.Context()); err != nil || len(machines) != 6 {
+	if machines, err := target.Provider.List(t.Context()); err != nil || len(machines) != 8 {
 		t.Errorf("machines: %v, %v", machines, err)
 	}
 	if _, err := target.Vault.IssueInitToken(t.Context(), gone, time.Minute); err == nil {
