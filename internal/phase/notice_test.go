@@ -35,3 +35,12 @@ func TestNamedNamespaces(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+func TestOfOneLeftAlone(t *testing.T) {
+	const line = "/calico/resources/v3/projectcalico.org/felixconfigurations/node.worker-2 is missing → write it"
+	for machine, want := range map[string]bool{"worker-2": true, "worker": false, "worker-22": false} {
+		if got := ofOneLeftAlone(line, []string{machine}); got != want {
+			t.Errorf("of %s: %t", machine, got)
+		}
+	}
+}

@@ -45,10 +45,18 @@ func observePolicy(ctx context.Context, c *Cluster) ([]Drift, error) {
 	}
 	var drift []Drift
 	for line := range strings.Lines(out) {
+		if ofOneLeftAlone(line, c.LeftAlone()) {
+			continue
+		}
 		cause, action, _ := strings.Cut(strings.TrimSpace(line), " → ")
 		drift = append(drift, Drift{Object: "pod network", Cause: cause, Action: action})
 	}
 	return drift, nil
+}
+
+// ofOneLeftAlone says whether a record is that of a revoked machine: Calico's controllers remove it with the machine's node.
+func ofOneLeftAlone(line string, machines []string) bool {
+	return slices.ContainsFunc(machines, func(m string) bool { return strings.Contains(line, "/felixconfigurations/node."+m+" ") })
 }
 
 func applyPolicy(ctx context.Context, c *Cluster, drift []Drift, progress *ui.Progress) error {

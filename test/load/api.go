@@ -102,7 +102,7 @@ func (w *writer) write(ctx context.Context, n int) error {
 	for {
 		_, err = api.CoreV1().ConfigMaps(metav1.NamespaceDefault).Update(ctx,
 			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: w.name}, Data: map[string]string{"n": strconv.Itoa(n)}}, metav1.UpdateOptions{})
-		if err == nil || !strings.Contains(err.Error(), proposalDropped) {
+		if err == nil || !strings.Contains(err.Error(), proposalDropped) && !strings.Contains(err.Error(), proposalLost) {
 			return err
 		}
 		w.load.repeated("writers")
@@ -112,6 +112,13 @@ func (w *writer) write(ctx context.Context, n int) error {
 // proposalDropped is etcd's answer in the moment in which one member hands the lead over to another (raft.ErrProposalDropped):
 // nothing was written. API servers hand it on, where a client of etcd would ask again; so this one does, and it is counted.
 const proposalDropped = "raft proposal dropped"
+
+// proposalLost is what it says when another member had passed the proposal on to the one that handed over: whether it was
+// written nobody knows. Writing the same again is no harm, and what is read must be it.
+const proposalLost = "etcdserver: request timed out"
+
+// mostRepeated is how many of a thousand requests may be asked for again: more is a leader that does not last.
+const mostRepeated = 1
 
 func (w *writer) check(ctx context.Context, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)

@@ -79,6 +79,9 @@ func (r Report) Flawless() error {
 		if n == 0 {
 			return fmt.Errorf("%s asked for nothing", who)
 		}
+		if who == "writers" && r.Repeated[who]*1000 > mostRepeated*n+1000 {
+			return fmt.Errorf("%d of %d requests of %s were asked for again: etcd's lead does not last\n%s", r.Repeated[who], n, who, r)
+		}
 	}
 	return nil
 }
