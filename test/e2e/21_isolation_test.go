@@ -21,7 +21,8 @@ import (
 )
 
 // isolationPolicy declares something of each kind.
-const isolationPolicy = `    policy:
+const isolationPolicy = `  network:
+    policy:
       open:
         - labels: {isolation: open}
       sets:
@@ -60,7 +61,7 @@ spec:
 func TestIsolation(t *testing.T) {
 	image := importImage(t, "ashlar")
 	declared := filepath.Join(t.TempDir(), "cluster.yaml")
-	if err := os.WriteFile(declared, []byte(strings.Replace(clusterFile(name), suiteOpen, isolationPolicy, 1)), 0o600); err != nil {
+	if err := os.WriteFile(declared, []byte(clusterFile(name)+isolationPolicy), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ashlar(t, "up") })

@@ -36,6 +36,8 @@ func TestNetpol(t *testing.T) {
 	if slow {
 		focus = "Netpol"
 	}
+	// The suite knows of no default: its namespaces are open until it closes them.
+	declared(t, "  network: {policy: {open: [{labels: {e2e-run: netpol}}]}}\n")
 	nameAgnhost(t, suite)
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	writeKubeconfig(t, kubeconfig)

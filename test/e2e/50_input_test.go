@@ -16,7 +16,7 @@ func TestBadInput(t *testing.T) {
 		"wrong type":                  {"count: 2}", "count: two}", "count"},
 		"two providers":               {"{local: {}}", "{local: {}, aws: {}}", "provider"},
 		"duplicate key":               {"spec:", "spec:\n  provider: {local: {}}", "provider"},
-		"overlapping ranges":          {"  network:", "  network:\n    podCIDR: 10.0.0.0/16\n    serviceCIDR: 10.0.128.0/20", "serviceCIDR"},
+		"overlapping ranges":          {"  pools:", "  network: {podCIDR: 10.0.0.0/16, serviceCIDR: 10.0.128.0/20}\n  pools:", "serviceCIDR"},
 		"a name that is no label":     {"metadata: {name: ", "metadata: {name: Not_A-", "name"},
 		"a leaf that outlives its CA": {"  pools:", "  pki: {leafTTL: 48h, caTTL: 24h}\n  pools:", "leafTTL"},
 	} {
@@ -47,7 +47,7 @@ func TestBadInput(t *testing.T) {
 		}
 	})
 	t.Run("another cluster of that name", func(t *testing.T) {
-		refused(t, strings.Replace(clusterFile(name), "  network:", "  network:\n    podCIDR: 10.99.0.0/16", 1), "another identity")
+		refused(t, strings.Replace(clusterFile(name), "spec:", "spec:\n  network: {podCIDR: 10.99.0.0/16}", 1), "another identity")
 		if plan, code := try("-f", file, "plan"); code != 0 {
 			t.Errorf("the cluster differs now:\n%s", plan)
 		}

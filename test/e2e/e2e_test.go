@@ -81,15 +81,8 @@ spec:
   exposure:
     trustedCIDRs: [198.51.100.0/24]
     services: [{name: web, port: 443, pool: worker, targetPort: 30443}]
-  network:
-`, name) + suiteOpen
+`, name)
 }
-
-// suiteOpen opens the namespaces of TestNetpol, which knows of no default.
-const suiteOpen = `    policy:
-      open:
-      - {labels: {e2e-run: netpol}}
-`
 
 // try runs the binary and returns all it wrote, and its exit code.
 func try(args ...string) (string, int) { return tryWith("", args...) }
