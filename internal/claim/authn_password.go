@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/vault"
 )
@@ -73,14 +74,7 @@ func (t *Target) useIdentity(ctx context.Context, session *vault.Client, passwor
 	if life > vault.IdentityTTL || life <= 0 {
 		long.Got = Allowed
 	}
-	// An API server that could not reach Vault when it started looks for its keys every ten seconds.
-	trusted := rest.AnonymousClientConfig(t.Admin)
-	trusted.BearerToken = token
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
-		if err := knownAs(ctx, trusted, vault.Canary); !apierrors.IsUnauthorized(err) {
-			break
-		}
-	}
+	t.awaitKeys(ctx, token)
 	out := []Evidence{long}
 	for _, a := range []struct {
 		what string
@@ -103,6 +97,25 @@ func (t *Target) useIdentity(ctx context.Context, session *vault.Client, passwor
 		out = append(out, e)
 	}
 	return out, nil
+}
+
+// awaitKeys waits until API servers know Vault's keys: one that could not reach Vault when it started looks for them every ten
+// seconds. The load balancer gives each of several its turn, so all do that take a credential many times in a row.
+func (t *Target) awaitKeys(ctx context.Context, token string) {
+	inARow := 1
+	if n := len(t.Desired.WithRole(v1alpha1.RoleControlPlane)); n > 1 {
+		inARow = 6 * n
+	}
+	took := 0
+	for deadline := time.Now().Add(20 * time.Second); took < inARow && time.Now().Before(deadline) && ctx.Err() == nil; {
+		config := rest.AnonymousClientConfig(t.Admin) // a connection of its own
+		config.BearerToken = token
+		err := knownAs(ctx, config, vault.Canary)
+		if took++; apierrors.IsUnauthorized(err) {
+			took = 0
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
 }
 
 // unauthorized makes evidence of an answer of the API; only its 401 is a refusal.
