@@ -38,8 +38,29 @@ func AbortRotation(ctx context.Context, c *Cluster, o RotateOptions, progress *u
 	return ContinueRotation(ctx, c, o, progress)
 }
 
-// ContinueRotation does what the journal says is to be done, until nothing is.
+// ContinueRotation does what the journal says is to be done, until nothing is, and the nodes whose kubelets began anew are Ready.
 func ContinueRotation(ctx context.Context, c *Cluster, o RotateOptions, progress *ui.Progress) error {
+	if err := continueRotation(ctx, c, o, progress); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(readyAgain); ; {
+		drift, err := observeNodes(ctx, c)
+		if err != nil || len(drift) == 0 || time.Now().After(deadline) {
+			return err // what else keeps a node from it is for `up` to name
+		}
+		progress.Detail("%s: %s", drift[0].Object, drift[0].Cause)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(look):
+		}
+	}
+}
+
+// readyAgain is how long nodes may take once their kubelets run.
+const readyAgain = 30 * time.Second
+
+func continueRotation(ctx context.Context, c *Cluster, o RotateOptions, progress *ui.Progress) error {
 	unlock, err := c.lockRotation()
 	if err != nil {
 		return err
@@ -243,5 +264,5 @@ func observeRotation(ctx context.Context, c *Cluster) ([]Drift, error) {
 }
 
 func applyRotation(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progress) error {
-	return ContinueRotation(ctx, c, RotateOptions{}, progress)
+	return continueRotation(ctx, c, RotateOptions{}, progress) // nodes have their turn after it
 }
