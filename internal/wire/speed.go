@@ -46,7 +46,7 @@ func Sink(ctx context.Context, at netip.AddrPort) error {
 
 // take counts a stream and says at its end how much came, or sends messages back.
 func take(conn net.Conn) {
-	defer net.Conn(conn).Close()
+	defer func() { _ = conn.Close() }()
 	buffer := make([]byte, block)
 	if _, err := io.ReadFull(conn, buffer[:1]); err != nil {
 		return

@@ -140,7 +140,7 @@ func (s *sshTest) enter(m provider.Machine, user string, auth ...ssh.AuthMethod)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	session, err := c.NewSession()
 	if err != nil {
 		return err
@@ -306,7 +306,7 @@ func (s *sshTest) forwarding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer through.Close()
+	defer func() { _ = through.Close() }()
 	conn, err := through.Dial("tcp", address(w.Address.String()))
 	if err != nil {
 		t.Fatalf("through the bastion to a machine: %v", err)
@@ -333,7 +333,7 @@ func (s *sshTest) forwarding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	if conn, err := root.Dial("tcp", fmt.Sprintf("%s:%d", v.Address, unit.PortVault)); err == nil {
 		_ = conn.Close()
 		t.Error("a worker forwards")
