@@ -86,7 +86,7 @@ func network(o networkOptions) error {
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "cluster.yaml")
-	if err := os.WriteFile(file, []byte(openCluster), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, openCluster, name), 0o600); err != nil {
 		return err
 	}
 	defer func() { _, _, _ = ashlar(file, "down") }()
@@ -95,7 +95,7 @@ func network(o networkOptions) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
-	spec, err := v1alpha1.Decode([]byte(openCluster), file)
+	spec, err := v1alpha1.Decode(fmt.Appendf(nil, openCluster, name), file)
 	if err != nil {
 		return err
 	}
