@@ -17,17 +17,7 @@ const drain = 3 * time.Second
 // machine that is gone end when it acknowledges nothing for five seconds (tcp-ut).
 func haproxy(d Desired) Unit {
 	var b strings.Builder
-	fmt.Fprintf(&b, `global
-  maxconn 4000
-defaults
-  mode tcp
-  timeout connect 2s
-  timeout client 1h
-  timeout server 1h
-  timeout check 2s
-  retries 3
-  option redispatch 1
-frontend kube-apiserver
+	fmt.Fprintf(&b, haproxyDefaults+`frontend kube-apiserver
   bind %s:%d
   default_backend kube-apiserver
 backend kube-apiserver
@@ -39,15 +29,31 @@ backend kube-apiserver
 	for _, m := range d.WithRole(v1alpha1.RoleControlPlane) {
 		fmt.Fprintf(&b, "  server %s %s:%d\n", m.Name, m.Address, PortAPIServer)
 	}
+	// A new worker reads the CA, and the old one ends with its last connection.
+	return haproxyUnit(d, b.String(), PortAPIServer, live(caFile(d, CAKubernetes)))
+}
+
+// haproxyDefaults begin every configuration of haproxy's: it passes connections on, whatever is in them.
+const haproxyDefaults = `global
+  maxconn 4000
+defaults
+  mode tcp
+  timeout connect 2s
+  timeout client 1h
+  timeout server 1h
+  timeout check 2s
+  retries 3
+  option redispatch 1
+`
+
+// haproxyUnit is ready when it takes connections on a port.
+func haproxyUnit(d Desired, config string, port int, more ...File) Unit {
 	return Unit{
 		Name: "haproxy",
 		// -W: a master that hands over to a new worker; -db would lose connections on reload.
-		Args: []string{"/usr/sbin/haproxy", "-W", "-f", "/etc/haproxy/haproxy.cfg"},
-		Files: []File{
-			live(caFile(d, CAKubernetes)), // a new worker reads it, and the old one ends with its last connection
-			{Path: "/etc/haproxy/haproxy.cfg", Mode: 0o644, Content: b.String()},
-		},
-		Ready:        Probe{URL: fmt.Sprintf("tcp://%s:%d", d.Me().Address, PortAPIServer)},
+		Args:         []string{"/usr/sbin/haproxy", "-W", "-f", "/etc/haproxy/haproxy.cfg"},
+		Files:        append(more, File{Path: "/etc/haproxy/haproxy.cfg", Mode: 0o644, Content: config}),
+		Ready:        Probe{URL: fmt.Sprintf("tcp://%s:%d", d.Me().Address, port)},
 		ReloadSignal: int(syscall.SIGUSR2),
 		Grace:        5 * time.Second,
 	}

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"syscall"
-	"time"
 )
 
 // PublicService is a port of the public load balancer, and who serves it.
@@ -23,17 +21,7 @@ func publicLB(d Desired) []Unit {
 		return nil
 	}
 	var b strings.Builder
-	b.WriteString(`global
-  maxconn 4000
-defaults
-  mode tcp
-  timeout connect 2s
-  timeout client 1h
-  timeout server 1h
-  timeout check 2s
-  retries 3
-  option redispatch 1
-`)
+	b.WriteString(haproxyDefaults)
 	for _, s := range d.PublicServices {
 		fmt.Fprintf(&b, "frontend %s\n  bind %s:%d\n", s.Name, d.Me().Address, s.Port)
 		if !s.Plaintext {
@@ -44,13 +32,5 @@ defaults
 			fmt.Fprintf(&b, "  server %s-%d %s\n", s.Name, i, to)
 		}
 	}
-	first := d.PublicServices[0]
-	return []Unit{{
-		Name:         "haproxy",
-		Args:         []string{"/usr/sbin/haproxy", "-W", "-f", "/etc/haproxy/haproxy.cfg"},
-		Files:        []File{{Path: "/etc/haproxy/haproxy.cfg", Mode: 0o644, Content: b.String()}},
-		Ready:        Probe{URL: fmt.Sprintf("tcp://%s:%d", d.Me().Address, first.Port)},
-		ReloadSignal: int(syscall.SIGUSR2),
-		Grace:        5 * time.Second,
-	}}
+	return []Unit{haproxyUnit(d, b.String(), d.PublicServices[0].Port)}
 }
