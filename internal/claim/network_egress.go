@@ -28,21 +28,19 @@ const (
 	egressUndeclared = 8491
 )
 
-func probeNetworkEgress(ctx context.Context, t *Target) (found []Evidence, err error) {
+func probeNetworkEgress(ctx context.Context, t *Target) (found []Evidence, problem error) {
 	s, err := isolate(ctx, t)
 	if err != nil {
 		return nil, err
 	}
 	outside := map[int]string{}
 	for _, port := range []int{egressDeclared, egressUndeclared} {
-		l, err := s.Provider.Listen(ctx, provider.FromInternet, "tcp", fmt.Sprintf(":%d", port))
+		server, stop, err := s.serveMirror(ctx, provider.FromInternet, fmt.Sprintf(":%d", port))
 		if err != nil {
-			return nil, fmt.Errorf("serve port %d on the internet: %w", port, err)
+			return nil, err
 		}
-		outside[port] = l.Addr().String()
-		done := make(chan error, 1)
-		go func() { done <- mirror(l) }()
-		defer func() { err = errors.Join(err, l.Close(), <-done) }()
+		outside[port] = server
+		defer func() { problem = errors.Join(problem, stop()) }()
 	}
 	host, _, err := net.SplitHostPort(outside[egressDeclared])
 	if err != nil {

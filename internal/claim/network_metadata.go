@@ -30,13 +30,11 @@ func probeNetworkMetadata(ctx context.Context, t *Target) (found []Evidence, err
 		return nil, err
 	}
 	address := net.JoinHostPort(network.Metadata.Addr().String(), "80")
-	l, err := s.Provider.Listen(ctx, provider.FromOperator, "tcp", address)
+	_, stop, err := s.serveMirror(ctx, provider.FromOperator, address)
 	if err != nil {
-		return nil, fmt.Errorf("serve as clouds do: %w", err)
+		return nil, err
 	}
-	done := make(chan error, 1)
-	go func() { done <- mirror(l) }()
-	defer func() { err = errors.Join(err, l.Close(), <-done) }()
+	defer func() { err = errors.Join(err, stop()) }()
 
 	namespace, remove, err := s.namespace(ctx, everywhere(networkingv1.PolicyTypeEgress))
 	if err != nil {

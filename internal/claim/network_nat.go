@@ -39,24 +39,33 @@ func probeNAT(ctx context.Context, t *Target) ([]Evidence, error) {
 	}
 	var out []Evidence
 	for _, port := range []string{"443", "8443"} {
-		l, err := t.Provider.Listen(ctx, provider.FromInternet, "tcp", ":"+port)
+		server, stop, err := t.serveMirror(ctx, provider.FromInternet, ":"+port)
 		if err != nil {
-			return nil, fmt.Errorf("serve port %s on the internet: %w", port, err)
+			return nil, err
 		}
-		done := make(chan error, 1)
-		go func() { done <- mirror(l) }()
 		for _, m := range t.Desired.Machines {
 			want := Refused
 			if outward(m.Role, port) {
 				want = Allowed
 			}
-			out = append(out, t.seenFrom(ctx, m.Name, l.Addr().String(), want, gateways))
+			out = append(out, t.seenFrom(ctx, m.Name, server, want, gateways))
 		}
-		if err := errors.Join(l.Close(), <-done); err != nil {
+		if err := stop(); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
+}
+
+// serveMirror has a mirror at a vantage, and returns its address, until stop.
+func (t *Target) serveMirror(ctx context.Context, vantage, address string) (server string, stop func() error, err error) {
+	l, err := t.Provider.Listen(ctx, vantage, "tcp", address)
+	if err != nil {
+		return "", nil, fmt.Errorf("serve %s at %s: %w", address, vantage, err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- mirror(l) }()
+	return l.Addr().String(), func() error { return errors.Join(l.Close(), <-done) }, nil
 }
 
 // mirror tells whoever connects which address it comes from, until the listener is closed.
