@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -31,21 +30,20 @@ func (c *Cluster) vaultLayout(ctx context.Context, v *vault.Client) (vault.State
 		return vault.State{}, err
 	}
 	d := c.desiredFor("", machines, trust{})
+	cloud, err := c.vaultCloud(ctx)
+	if err != nil {
+		return vault.State{}, err
+	}
 	pki := c.Spec.Spec.PKI
 	return vault.Layout(vault.Input{
-		Cluster: d.Cluster, ID: c.ID, Machines: d.Machines,
+		Cluster: d.Cluster, ID: c.ID, Machines: c.ofAgents(d.Machines), AWS: cloud,
 		LeafTTL: pki.LeafTTL.Duration, CATTL: pki.CATTL.Duration, InitTokenTTL: pki.InitTokenTTL.Duration, AdminTTL: pki.AdminTTL.Duration,
 		Robots:          c.Spec.Spec.Authentication.Robots,
 		Revoked:         revoked,
 		SSH:             c.Spec.Spec.SSH,
 		Provider:        c.Spec.Spec.Authentication.IdentityProvider,
-		OperatorAddress: operatorAddress(d.MachineCIDR), ServiceIP: d.KubernetesServiceIP(),
+		OperatorAddress: c.operatorAddress(machines), ServiceIP: d.KubernetesServiceIP(),
 	}), nil
-}
-
-// operatorAddress is the first address of the machines' network.
-func operatorAddress(machineCIDR string) netip.Addr {
-	return netip.MustParsePrefix(machineCIDR).Masked().Addr().Next()
 }
 
 func observeVault(ctx context.Context, c *Cluster) ([]Drift, error) {
@@ -82,6 +80,11 @@ func observeVault(ctx context.Context, c *Cluster) ([]Drift, error) {
 	}
 	for _, d := range vault.Diff(want, have) {
 		drift = append(drift, Drift{Object: d.Object, Cause: d.Cause, Action: d.Action})
+	}
+	if missing, err := c.unpublished(ctx); err != nil {
+		return nil, err
+	} else if missing {
+		drift = append(drift, Drift{Object: publishedCA, Cause: "machines do not find Vault's CA where they look for it", Action: "publish it"})
 	}
 	return drift, nil
 }
@@ -251,6 +254,9 @@ func (c *Cluster) setUp(ctx context.Context, root *vault.Client) error {
 		}
 	}
 	if err := writeOperatorFile(c.vaultCAFile(), []byte(trust.cas[unit.CAVault])); err != nil {
+		return err
+	}
+	if err := c.publish(ctx); err != nil {
 		return err
 	}
 	cred, err := root.IssueOperatorCredential(ctx)
