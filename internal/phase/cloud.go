@@ -131,12 +131,12 @@ func (c *Cluster) publish(ctx context.Context) error {
 	return p.Publish(ctx, publishedCA, []byte(c.vaultCA()))
 }
 
-// ofAgents are the machines that log in to Vault by names of their own.
-func (c *Cluster) ofAgents(machines []unit.Machine) []unit.Machine {
+// named are the machines that log in to Vault by a name of their own.
+func (c *Cluster) named(machines []provider.Machine) []unit.Machine {
 	var out []unit.Machine
-	for _, m := range machines {
-		if !c.Spec.Spec.Provider.Managed(m.Role) {
-			out = append(out, m)
+	for _, m := range c.agents(machines) {
+		if m.Pool == "" {
+			out = append(out, unit.Machine{Name: m.Name, Role: m.Role, Address: m.Address})
 		}
 	}
 	return out

@@ -190,8 +190,8 @@ func (c *Cluster) desired(me provider.Machine, machines []provider.Machine, t tr
 		d.Region = s.Provider.AWS.Region
 	}
 	for _, m := range machines {
-		// Members of groups come and go, and nobody has to be told: each knows itself.
-		if m.Pool == "" || m.Name == me.Name {
+		// Members of groups come and go, and no machine has to be told: each knows itself.
+		if m.Pool == "" || m.Name == me.Name || me.Name == "" {
 			d.Machines = append(d.Machines, unit.Machine{Name: m.Name, Role: m.Role, Address: m.Address})
 		}
 	}

@@ -36,7 +36,7 @@ func (c *Cluster) vaultLayout(ctx context.Context, v *vault.Client) (vault.State
 	}
 	pki := c.Spec.Spec.PKI
 	return vault.Layout(vault.Input{
-		Cluster: d.Cluster, ID: c.ID, Machines: c.ofAgents(d.Machines), AWS: cloud,
+		Cluster: d.Cluster, ID: c.ID, Machines: c.named(machines), AWS: cloud,
 		LeafTTL: pki.LeafTTL.Duration, CATTL: pki.CATTL.Duration, InitTokenTTL: pki.InitTokenTTL.Duration, AdminTTL: pki.AdminTTL.Duration,
 		Robots:          c.Spec.Spec.Authentication.Robots,
 		Revoked:         revoked,
