@@ -9,11 +9,13 @@ import (
 	"ashlar.dev/ashlar/api/v1alpha1"
 )
 
-// SSH is whom sshd trusts, as lines of OpenSSH's public keys. Where there are two, one is about to go.
+// SSH is whom sshd trusts, as lines of OpenSSH's public keys. Where there are two, one is about to go, and the first signs.
 type SSH struct {
 	// UserCA signs people's certificates, HostCA those of machines' host keys.
 	UserCA string `json:"userCA"`
 	HostCA string `json:"hostCA"`
+	// HostEngine is the engine of Vault's that signs host keys: it has the first of HostCA.
+	HostEngine string `json:"hostEngine,omitempty"`
 }
 
 // Where sshd finds things.

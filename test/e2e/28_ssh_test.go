@@ -162,15 +162,20 @@ func (s *sshTest) client(m provider.Machine, user string, auth ...ssh.AuthMethod
 	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		return nil, err
 	}
-	checker := ssh.CertChecker{IsHostAuthority: func(ca ssh.PublicKey, _ string) bool {
-		return string(ssh.MarshalAuthorizedKey(ca)) == s.target.Desired.SSH.HostCA
-	}}
-	c, channels, requests, err := ssh.NewClientConn(conn, address(m.Name), &ssh.ClientConfig{User: user, Auth: auth, HostKeyCallback: checker.CheckHostKey,
+	c, channels, requests, err := ssh.NewClientConn(conn, address(m.Name), &ssh.ClientConfig{User: user, Auth: auth, HostKeyCallback: s.hostKeyOf,
 		HostKeyAlgorithms: []string{ssh.CertAlgoED25519v01}})
 	if err != nil {
 		return nil, err
 	}
 	return ssh.NewClient(c, channels, requests), nil
+}
+
+// hostKeyOf takes a host key that the CA has signed.
+func (s *sshTest) hostKeyOf(name string, remote net.Addr, key ssh.PublicKey) error {
+	checker := ssh.CertChecker{IsHostAuthority: func(ca ssh.PublicKey, _ string) bool {
+		return string(ssh.MarshalAuthorizedKey(ca)) == s.target.Desired.SSH.HostCA
+	}}
+	return checker.CheckHostKey(name, remote, key)
 }
 
 // shown is a key with its certificate, if it has one.
