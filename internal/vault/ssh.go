@@ -275,6 +275,17 @@ func (c *Client) signSSH(ctx context.Context, engine, role, publicKey string, pr
 	return strings.TrimSpace(out.Key) + "\n", nil
 }
 
+// SSHGroupMachines are the machines that an engine signs for a group's users for. The operator may.
+func (c *Client) SSHGroupMachines(ctx context.Context, engine, group string) ([]string, error) {
+	var role struct {
+		Users string `json:"allowed_users"`
+	}
+	if err := c.get(ctx, SSHPath(c.cluster, engine)+"/roles/"+sshGroupRole(group), &role); err != nil {
+		return nil, fmt.Errorf("read which machines %s may enter: %w", group, err)
+	}
+	return slices.DeleteFunc(strings.Split(role.Users, ","), func(name string) bool { return name == unit.JumpUser }), nil
+}
+
 // Alive asks whether the client's token still is one.
 func (c *Client) Alive(ctx context.Context) error {
 	return c.get(ctx, "auth/token/lookup-self", &struct{}{})

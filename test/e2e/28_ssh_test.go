@@ -379,8 +379,22 @@ func (s *sshTest) users(t *testing.T) {
 	} else {
 		_ = c.Close()
 	}
-	ashlar(t, "pki", "revoke", "--user", "sshalice", "--reason", "test")
+	hers, ours := s.shellOn(t, w.Name, "sshalice"), s.shellOn(t, w.Name, "")
+	if err := errors.Join(hers.says("hers\n"), ours.says("ours\n")); err != nil {
+		t.Fatal(err)
+	}
 	began := time.Now()
+	ashlar(t, "pki", "revoke", "--user", "sshalice", "--reason", "test")
+	eventually(t, claim.RefusedWithin, func() error {
+		if hers.says("still\n") == nil {
+			return errors.New("a revoked user's session goes on")
+		}
+		return nil
+	})
+	t.Logf("her session ended %.1f s after the revocation began", time.Since(began).Seconds())
+	if err := ours.says("still\n"); err != nil {
+		t.Errorf("another's session ended with hers: %v", err)
+	}
 	eventually(t, claim.RefusedWithin, func() error {
 		c, err := s.client(s.bastion, unit.JumpUser, s.shown(t, got))
 		if err == nil {

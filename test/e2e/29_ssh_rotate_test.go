@@ -124,7 +124,7 @@ func TestRotateSSH(t *testing.T) {
 	if err := after.enter(w, "root", after.shown(t, old)); err == nil || !strings.Contains(err.Error(), "unable to authenticate") {
 		t.Errorf("with a certificate of the old CA: %v", err)
 	}
-	if err := s.enter(w, "root", s.shown(t, s.access(t, w.Name, ""))); err == nil || !strings.Contains(err.Error(), "host") {
+	if err := s.enter(w, "root", s.shown(t, after.access(t, w.Name, ""))); err == nil || !strings.Contains(err.Error(), "host") {
 		t.Errorf("who trusts the old CA of host keys finds %s as before: %v", w.Name, err)
 	}
 	for _, m := range after.target.Machines {
