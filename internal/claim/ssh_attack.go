@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/errgroup"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/provider"
@@ -146,15 +147,21 @@ func firstOther(have, want string) string {
 
 // sshNetwork knocks at sshds from where nobody may.
 func (t *Target) sshNetwork(ctx context.Context, bastion provider.Machine) ([]Evidence, error) {
-	var out []Evidence
+	var out []*Evidence
+	var g errgroup.Group
 	knock := func(from string, m provider.Machine, address string, want Expectation) {
-		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-		defer cancel()
-		conn, err := t.Provider.Dial(ctx, from, "tcp", net.JoinHostPort(address, strconv.Itoa(unit.PortSSH)))
-		if err == nil {
-			_ = conn.Close()
-		}
-		out = append(out, attempt("connect to sshd of "+m.Name+" at "+address, from, "nobody", want, err))
+		e := new(Evidence)
+		out = append(out, e)
+		g.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+			defer cancel()
+			conn, err := t.Provider.Dial(ctx, from, "tcp", net.JoinHostPort(address, strconv.Itoa(unit.PortSSH)))
+			if err == nil {
+				_ = conn.Close()
+			}
+			*e = attempt("connect to sshd of "+m.Name+" at "+address, from, "nobody", want, err)
+			return nil
+		})
 	}
 	if public := bastion.Public; public.IsValid() {
 		knock(provider.FromTrusted, bastion, public.String(), Allowed)
@@ -171,7 +178,12 @@ func (t *Target) sshNetwork(ctx context.Context, bastion provider.Machine) ([]Ev
 			knock(from, m, m.Address.String(), Refused)
 		}
 	}
-	return out, ctx.Err()
+	_ = g.Wait()
+	evidence := make([]Evidence, len(out))
+	for i, e := range out {
+		evidence[i] = *e
+	}
+	return evidence, ctx.Err()
 }
 
 // sshJump is who goes through the bastion: to an sshd, and to nothing else, and without a shell.

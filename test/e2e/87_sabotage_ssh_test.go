@@ -19,9 +19,10 @@ func init() {
 		}},
 		sabotage{"exp-ssh", "the bastion forwards to anything", editSSHD(v1alpha1.RoleBastion,
 			`sed -i 's/PermitOpen .*/PermitOpen any/' /etc/ssh/sshd_config`)},
-		sabotage{"exp-ssh", "certificates of a day", func(t *testing.T, target *claim.Target) {
+		sabotage{"exp-ssh", "certificates of a day, for everything", func(t *testing.T, target *claim.Target) {
 			role := "%/ssh/" + target.SSH[vault.SSHUsers][0] + "/roles/" + vault.Operator
-			vaultSabotage("", "patch", role, "ttl=24h", "max_ttl=24h")(t, target)
+			vaultSabotage("", "write", role, "key_type=ca", "allow_user_certificates=true", "allowed_users=*", "ttl=24h", "max_ttl=24h",
+				"key_id_format=operator")(t, target)
 		}},
 	)
 }
