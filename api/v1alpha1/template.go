@@ -82,6 +82,7 @@ spec:
   #   services: # ports of the public load balancer, a machine of its own
   #     - name: jenkins
   #       port: 443
+  #       hostnames: [jenkins.example.org] # asked for by TLS (SNI); default: whatever name
   #       pool: worker # whose machines serve it; of role hub or worker
   #       targetPort: 30443 # default: as port
   #       # plaintext: true # default: only TLS passes

@@ -49,7 +49,9 @@ func (f *fileSays) open(p *corev1.Pod) bool {
 	return f.declared.Policy.Opens(p.Namespace, f.pod(p).NamespaceLabels)
 }
 
-func tcp(port int) network.Port { return network.Port{Protocol: corev1.ProtocolTCP, Number: int32(port)} }
+func tcp(port int) network.Port {
+	return network.Port{Protocol: corev1.ProtocolTCP, Number: int32(port)}
+}
 
 // metadata says whether a pod may reach the metadata address.
 func (f *fileSays) metadata(p *corev1.Pod) bool {
@@ -86,4 +88,6 @@ func (s *isolation) label(ctx context.Context, namespace string, labels map[stri
 }
 
 // at is an end outside of pods.
-func at(name string, address netip.Addr) network.Peer { return network.Peer{Name: name, Address: address} }
+func at(name string, address netip.Addr) network.Peer {
+	return network.Peer{Name: name, Address: address}
+}

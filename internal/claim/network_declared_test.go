@@ -24,7 +24,7 @@ func TestFileSays(t *testing.T) {
 	a, peerA := pod("a", 1, map[string]string{"app": "controller"})
 	b, peerB := pod("b", 2, nil)
 	for i, test := range []struct {
-		policy                          v1alpha1.NetworkPolicy
+		policy                           v1alpha1.NetworkPolicy
 		aToB, aToAPI, metaA, metaB, open bool
 	}{
 		{v1alpha1.NetworkPolicy{}, false, false, false, false, false},
