@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ashlar.dev/ashlar/internal/identity"
+	"ashlar.dev/ashlar/internal/vault"
 )
 
 // metadataService may be elsewhere where there is a stand-in for it; AWS's own libraries know the variable.
@@ -48,4 +49,3 @@ func sameName(vaults, own string) error {
 	}
 	return nil
 }
-
