@@ -25,6 +25,11 @@ var networkKinds = map[string]kind{
 		},
 		atMost: []string{"availability_zone availability_zone_id"}, made: madeSubnet,
 	},
+	"aws_ec2_subnet_cidr_reservation": {
+		id: "scr-{17}", replace: "cidr_block description reservation_type subnet_id",
+		check: func(c *checked) { c.among("reservation_type", "explicit", "prefix") },
+	},
+	"aws_ec2_tag":          {id: "{resource_id},{key}", replace: "resource_id key"},
 	"aws_internet_gateway": {id: "igw-{17}", arn: ec2 + "internet-gateway/{id}"},
 	"aws_nat_gateway": {
 		id: "nat-{17}", replace: "allocation_id connectivity_type private_ip subnet_id availability_mode vpc_id",
