@@ -38,7 +38,7 @@ func (s *Server) apply(typ string, b *schema.Block, prior, planned, _ cty.Value)
 		return planned, err
 	}
 	o.name()
-	if o.fresh {
+	if o.fresh && k.id != late {
 		o.set("id", o.form(k.id))
 	}
 	if k.arn != "" {
@@ -51,6 +51,9 @@ func (s *Server) apply(typ string, b *schema.Block, prior, planned, _ cty.Value)
 		return planned, o.errs[0]
 	}
 	made := o.rest()
+	if made.GetAttr("id").AsString() == "" {
+		return planned, fmt.Errorf("simulate: %s was given no id", typ) // a mistake in the tables
+	}
 	return made, s.world.put(typ, made.GetAttr("id").AsString(), made)
 }
 
