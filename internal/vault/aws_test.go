@@ -2,12 +2,14 @@ package vault
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/identity"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/test/awsapi"
 )
@@ -195,8 +197,18 @@ func TestInstanceLogsInOnce(t *testing.T) {
 	if _, name, err := c.login(etcd, machine, "etcd-0", c.launch("i-0f", "etcd-0")); err != nil || name != "etcd-0" {
 		t.Errorf("its successor: %q, %v", name, err)
 	}
-	if _, _, err := c.login(fromA, pool, "worker", c.launch("i-0g", "worker")); err != nil {
-		t.Errorf("a member: %v", err)
+	// A member, by what its metadata service says.
+	text, err = c.signer.PKCS7(c.launch("i-0g", "worker").Encode())
+	c.must(err)
+	imds, err := awsapi.NewIMDS(awsapi.Describe{ID: "i-0g", Region: region, PKCS7: text})
+	c.must(err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	c.must(err)
+	defer imds.Serve(l)()
+	shown, err := identity.Document(c.ctx, "http://"+l.Addr().String())
+	c.must(err)
+	if _, _, name, err := c.client(fromA, "").LoginInstance(c.ctx, pool, "worker", shown); err != nil || name != "i-0g.eu-west-1.compute.internal" {
+		t.Errorf("a member: %q, %v", name, err)
 	}
 	// The token is good at the machine's own address only.
 	if _, err := c.client(fromA, "").WithToken(client.Token()).RenewSelf(c.ctx); !errors.Is(err, ErrDenied) {
