@@ -1,0 +1,4 @@
+variable "cluster" {
+  type        = string
+  description = "Name of the cluster"
+}
