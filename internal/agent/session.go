@@ -81,8 +81,11 @@ func NewClient(boot Boot, token string) (*vault.Client, error) {
 }
 
 // enrol shows the init token, which the operator left on a new machine: good once, for minutes, from this machine's
-// address only.
+// address only. One that can prove otherwise which machine it is needs none.
 func (s *session) enrol(ctx context.Context, client *vault.Client) error {
+	if s.boot.Attestation != nil {
+		return s.attest(ctx, client, *s.boot.Attestation)
+	}
 	t, err := os.ReadFile(unit.InitTokenFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w, and there is no init token: run `ashlar up`", errTokenGone)
