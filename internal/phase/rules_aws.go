@@ -1,0 +1,36 @@
+package phase
+
+import (
+	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/provider"
+)
+
+// puppetPort is where Foreman's Puppet server listens.
+const puppetPort = 8140
+
+// awsRules are what machines need only where they fetch their software themselves, and ask AWS who a machine is. What all machines of a
+// VPC may reach whatever the rules are, its resolver, clock and metadata, is none of them.
+func awsRules(spec *v1alpha1.Cluster) []provider.Rule {
+	a := spec.Spec.Provider.AWS
+	if a == nil {
+		return nil
+	}
+	const https = 443
+	outside := provider.Endpoint{Role: provider.Outside, Protocol: "tcp", Port: https}
+	rules := []provider.Rule{
+		{From: v1alpha1.RoleVault, To: outside, Why: "its software; AWS says who a machine is, and unseals"},
+		{From: v1alpha1.RoleEtcd, To: outside, Why: "its software"},
+		{From: v1alpha1.RoleControlPlane, To: outside, Why: "its software"},
+		{From: v1alpha1.RoleBastion, To: outside, Why: "its software"},
+	}
+	if a.Foreman == nil {
+		return rules
+	}
+	puppet := provider.Endpoint{Role: v1alpha1.RoleHub, Protocol: "tcp", Port: puppetPort}
+	for _, from := range v1alpha1.Roles {
+		if !spec.Spec.Provider.Managed(from) {
+			rules = append(rules, provider.Rule{From: from, To: puppet, Why: "the Puppet agent"})
+		}
+	}
+	return rules
+}
