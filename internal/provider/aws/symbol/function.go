@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/netip"
+	"regexp"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2/ext/tryfunc"
@@ -23,7 +24,7 @@ var functions = map[string]function.Function{
 	"index": stdlib.IndexFunc, "join": stdlib.JoinFunc, "jsondecode": stdlib.JSONDecodeFunc, "jsonencode": stdlib.JSONEncodeFunc,
 	"keys": stdlib.KeysFunc, "lookup": stdlib.LookupFunc, "lower": stdlib.LowerFunc, "max": stdlib.MaxFunc, "merge": stdlib.MergeFunc,
 	"min": stdlib.MinFunc, "parseint": stdlib.ParseIntFunc, "range": stdlib.RangeFunc, "regex": stdlib.RegexFunc, "regexall": stdlib.RegexAllFunc,
-	"replace": stdlib.ReplaceFunc, "reverse": stdlib.ReverseListFunc, "setintersection": stdlib.SetIntersectionFunc,
+	"reverse": stdlib.ReverseListFunc, "setintersection": stdlib.SetIntersectionFunc,
 	"setproduct": stdlib.SetProductFunc, "setsubtract": stdlib.SetSubtractFunc, "setunion": stdlib.SetUnionFunc, "slice": stdlib.SliceFunc,
 	"sort": stdlib.SortFunc, "split": stdlib.SplitFunc, "strrev": stdlib.ReverseFunc, "substr": stdlib.SubstrFunc, "title": stdlib.TitleFunc,
 	"trim": stdlib.TrimFunc, "trimprefix": stdlib.TrimPrefixFunc, "trimspace": stdlib.TrimSpaceFunc, "trimsuffix": stdlib.TrimSuffixFunc,
@@ -32,11 +33,37 @@ var functions = map[string]function.Function{
 	"tolist": stdlib.MakeToFunc(cty.List(cty.DynamicPseudoType)), "tomap": stdlib.MakeToFunc(cty.Map(cty.DynamicPseudoType)),
 	"toset": stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
 
-	"length": lengthFunc, "one": oneFunc, "alltrue": truths(true), "anytrue": truths(false),
+	"length": lengthFunc, "replace": texts(replace, 3), "nonsensitive": same, "sensitive": same, "one": oneFunc, "alltrue": truths(true), "anytrue": truths(false),
 	"startswith": strings2(strings.HasPrefix), "endswith": strings2(strings.HasSuffix), "strcontains": strings2(strings.Contains),
 	"base64encode": texts(func(a ...string) (string, error) { return base64.StdEncoding.EncodeToString([]byte(a[0])), nil }, 1),
 	"cidrhost":     cidrHostFunc, "cidrsubnet": cidrSubnetFunc, "cidrsubnets": cidrSubnetsFunc,
 	"cidrnetmask": texts(func(a ...string) (string, error) { return netmask(a[0]) }, 1),
+
+	// What these say, a network does not depend on; but they may stand beside what it does.
+	"base64gzip": unsaid, "base64sha256": unsaid, "bcrypt": unsaid, "file": unsaid, "filebase64": unsaid, "filebase64sha256": unsaid,
+	"filemd5": unsaid, "filesha256": unsaid, "formatdate": unsaid, "md5": unsaid, "plantimestamp": unsaid, "sha1": unsaid, "sha256": unsaid,
+	"templatefile": unsaid, "timestamp": unsaid, "urlencode": unsaid, "uuid": unsaid, "yamldecode": unsaid, "yamlencode": unsaid,
+}
+
+var unsaid = function.New(&function.Spec{
+	VarParam: &function.Parameter{Name: "any", Type: cty.DynamicPseudoType, AllowNull: true, AllowUnknown: true, AllowDynamicType: true},
+	Type:     function.StaticReturnType(cty.DynamicPseudoType),
+	Impl:     func([]cty.Value, cty.Type) (cty.Value, error) { return cty.DynamicVal, nil },
+})
+
+var same = function.New(&function.Spec{Params: anyOne, Type: func(args []cty.Value) (cty.Type, error) { return args[0].Type(), nil },
+	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) { return args[0], nil }})
+
+// replace takes what is between slashes for a regular expression.
+func replace(a ...string) (string, error) {
+	if in := a[1]; len(in) > 1 && strings.HasPrefix(in, "/") && strings.HasSuffix(in, "/") {
+		x, err := regexp.Compile(in[1 : len(in)-1])
+		if err != nil {
+			return "", err
+		}
+		return x.ReplaceAllString(a[0], a[2]), nil
+	}
+	return strings.ReplaceAll(a[0], a[1], a[2]), nil
 }
 
 var anyOne = []function.Parameter{{Name: "value", Type: cty.DynamicPseudoType, AllowDynamicType: true, AllowUnknown: true}}
@@ -110,7 +137,9 @@ func texts(f func(...string) (string, error), n int) function.Function {
 
 var cidrParam = function.Parameter{Name: "prefix", Type: cty.String}
 
-func numberParam(name string) function.Parameter { return function.Parameter{Name: name, Type: cty.Number} }
+func numberParam(name string) function.Parameter {
+	return function.Parameter{Name: name, Type: cty.Number}
+}
 
 var cidrHostFunc = function.New(&function.Spec{Params: []function.Parameter{cidrParam, numberParam("host")}, Type: function.StaticReturnType(cty.String),
 	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
