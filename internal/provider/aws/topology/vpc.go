@@ -39,7 +39,7 @@ type subnet struct {
 
 func (n *network) readVPCs() {
 	for _, p := range n.parts("aws_vpc") {
-		v := &vpc{id: p.text("id"), name: n.labels[p.at], planned: true, main: p.text("default_route_table_id"), router: n.standIn(false, "")}
+		v := &vpc{id: p.text("id"), name: n.labels[p.at], planned: true, main: p.text("default_route_table_id"), router: n.standIn(false, n.labels[p.at])}
 		v.own, _ = p.prefixes("cidr_block", "ipv6_cidr_block")
 		n.vpcs = append(n.vpcs, v)
 	}
@@ -72,7 +72,7 @@ func (n *network) gateway(p part, id string, outward bool) {
 		of = []*vpc{n.vpc(id)}
 	}
 	for _, v := range of {
-		v.gateways = append(v.gateways, gateway{p.text("id"), "internet gateway " + n.labels[p.at], outward, n.standIn(false, "")})
+		v.gateways = append(v.gateways, gateway{p.text("id"), "internet gateway " + n.labels[p.at], outward, n.standIn(false, "internet gateway " + n.labels[p.at])})
 	}
 }
 
@@ -93,7 +93,7 @@ func (n *network) vpc(id string) *vpc {
 			return v
 		}
 	}
-	v := &vpc{id: id, name: id, main: "main of " + id, router: n.standIn(false, "")}
+	v := &vpc{id: id, name: id, main: "main of " + id, router: n.standIn(false, "VPC " + id)}
 	for _, p := range n.parts("data.aws_vpc") {
 		if p.text("id") == id && id != "" {
 			v.own, _ = p.prefixes("cidr_block", "ipv6_cidr_block")
@@ -132,7 +132,7 @@ func (n *network) newSubnet(p part, planned bool) *subnet {
 	case p.vague("ipv6_cidr_block") || !p.left("ipv6_cidr_block") || s.mapsV != no:
 		s.six = netip.PrefixFrom(n.standIn(true, ""), 128) // not known before it is made
 	}
-	s.router = n.standIn(false, "")
+	s.router = n.standIn(false, s.name)
 	return s
 }
 
