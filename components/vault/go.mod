@@ -2,9 +2,10 @@ module ashlar.dev/components/vault
 
 go 1.26.0
 
-tool github.com/hashicorp/vault
-
-require github.com/hashicorp/vault v1.21.0
+require (
+	github.com/hashicorp/vault v1.21.0
+	github.com/hashicorp/vault/sdk v0.20.0
+)
 
 require (
 	cloud.google.com/go/auth v0.16.5 // indirect
@@ -216,7 +217,6 @@ require (
 	github.com/hashicorp/vault-plugin-secrets-kv v0.25.0 // indirect
 	github.com/hashicorp/vault/api v1.22.0 // indirect
 	github.com/hashicorp/vault/api/auth/kubernetes v0.10.0 // indirect
-	github.com/hashicorp/vault/sdk v0.20.0 // indirect
 	github.com/hashicorp/vault/vault/hcp_link/proto v0.0.0-20230201201504-b741fa893d77 // indirect
 	github.com/hashicorp/vic v1.5.1-0.20190403131502-bbfe86ec9443 // indirect
 	github.com/hashicorp/yamux v0.1.2 // indirect

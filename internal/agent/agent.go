@@ -45,6 +45,7 @@ type Agent struct {
 	// booted is when the machine did.
 	booted time.Time
 
+	place    *place    // nil unless a cloud's user data says where this is
 	session  *session  // nil until logged in
 	asked    time.Time // when Vault was last asked for news; zero: it is now
 	revision string    // of the boot document that was last acted on
@@ -103,16 +104,20 @@ func (a *Agent) loop(ctx context.Context, files <-chan fsnotify.Event) error {
 // reconcile does what is due now and returns how long it may rest.
 func (a *Agent) reconcile(ctx context.Context) time.Duration {
 	a.problems = nil
+	k, errKept := loadKept()
+	if err := a.settle(ctx, k); err != nil {
+		a.problem("find out what this machine is", err)
+	}
 	boot, err := LoadBoot()
 	if err != nil {
 		a.problem("read what this machine is", err)
 		return a.again()
 	}
 	a.boot = boot
-	if k, err := loadKept(); err == nil {
+	if errKept == nil {
 		a.kept = k
 	} else {
-		a.problem("read the kept desired state", err)
+		a.problem("read the kept desired state", errKept)
 	}
 	a.applyUnits(ctx)
 	if len(a.boot.Hold) > 0 {
@@ -120,6 +125,9 @@ func (a *Agent) reconcile(ctx context.Context) time.Duration {
 	}
 	if a.boot.VaultCA != "" {
 		a.withVault(ctx)
+	}
+	if err := a.announce(ctx); err != nil {
+		a.problem("publish Vault's certificate", err)
 	}
 	a.problems = append(a.problems, diskProblems("/var")...)
 	if a.session != nil {
@@ -159,7 +167,7 @@ func (a *Agent) problem(doing string, err error) {
 
 // desired is the document to go by: Vault's if there ever was one.
 func (a *Agent) desired() unit.Desired {
-	if a.kept.Version > 0 && a.kept.Desired.ID == a.boot.Desired.ID {
+	if id := a.boot.Desired.ID; a.kept.Version > 0 && (id == a.kept.Desired.ID || id == "" && a.place != nil) {
 		return a.kept.Desired
 	}
 	return a.boot.Desired
@@ -167,8 +175,8 @@ func (a *Agent) desired() unit.Desired {
 
 func (a *Agent) applyUnits(ctx context.Context) {
 	d := a.desired()
-	if err := writeFile("/etc/hosts", []byte(d.Hosts()), 0o644); err != nil {
-		a.problem("write /etc/hosts", err)
+	if err := writeHosts(hostsFile, d); err != nil {
+		a.problem("write "+hostsFile, err)
 	}
 	if a.boot.VaultCA != "" {
 		if err := writeFile(unit.CAFile(unit.CAVault), []byte(a.boot.VaultCA), 0o644); err != nil {

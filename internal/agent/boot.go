@@ -17,6 +17,10 @@ type Boot struct {
 	Desired unit.Desired `json:"desired"`
 	// VaultCA is the CA that Vault's listeners must show, as PEM. Until it is known the machine does not speak to Vault.
 	VaultCA string `json:"vaultCA,omitempty"`
+	// Attestation is how the machine proves which one it is; nil: by an init token.
+	Attestation *Attestation `json:"attestation,omitempty"`
+	// Pool is the group that it is one of, whose members share a desired document.
+	Pool string `json:"pool,omitempty"`
 	// Revision is raised to have the machine look at its units again, and repair what was edited by hand.
 	Revision string `json:"revision,omitempty"`
 	// Rejoin: the machine was made anew in the place of one that is lost. Its members join others that go on, and never begin.
@@ -25,6 +29,14 @@ type Boot struct {
 	Hold []string `json:"hold,omitempty"`
 	// RenewBefore is since when certificates are good: those from before were signed by a Vault that is lost.
 	RenewBefore time.Time `json:"renewBefore,omitzero"`
+}
+
+// document names whose desired document the machine goes by.
+func (b Boot) document() string {
+	if b.Pool != "" {
+		return b.Pool
+	}
+	return b.Desired.Self
 }
 
 // stateDir is what the agent keeps across reboots.

@@ -81,8 +81,11 @@ func NewClient(boot Boot, token string) (*vault.Client, error) {
 }
 
 // enrol shows the init token, which the operator left on a new machine: good once, for minutes, from this machine's
-// address only.
+// address only. One that can prove otherwise which machine it is needs none.
 func (s *session) enrol(ctx context.Context, client *vault.Client) error {
+	if s.boot.Attestation != nil {
+		return s.attest(ctx, client, *s.boot.Attestation)
+	}
 	t, err := os.ReadFile(unit.InitTokenFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w, and there is no init token: run `ashlar up`", errTokenGone)
@@ -125,16 +128,19 @@ func (s *session) renew(ctx context.Context) error {
 // desired reads the machine's desired document, unless this session has read it already: it grows with the cluster, and
 // Vault writes what it answers to its audit logs.
 func (s *session) desired(ctx context.Context) (k kept, news bool, err error) {
-	version, err := s.client.DocumentVersion(ctx, s.boot.Desired.Self, vault.Desired)
+	version, err := s.client.DocumentVersion(ctx, s.boot.document(), vault.Desired)
 	if err != nil || version > 0 && version == s.known {
 		return kept{}, false, err
 	}
-	k.Version, err = s.client.ReadDocument(ctx, s.boot.Desired.Self, vault.Desired, &k.Desired)
+	k.Version, err = s.client.ReadDocument(ctx, s.boot.document(), vault.Desired, &k.Desired)
 	if err == nil && k.Version == 0 {
 		err = errors.New("it was not written yet: run `ashlar up`")
 	}
 	if err == nil {
 		s.known = k.Version
+	}
+	if s.boot.Pool != "" {
+		k.Desired = k.Desired.As(s.boot.Desired.Me())
 	}
 	return k, true, err
 }

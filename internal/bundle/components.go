@@ -55,10 +55,16 @@ func Components() []Component {
 			Outputs: []Output{{"kubernetes", []string{"bin/kube-apiserver", "bin/kube-controller-manager", "bin/kube-scheduler", "bin/kubelet", "bin/kube-proxy", "bin/kubectl"}}},
 		},
 		{
-			// minimal: without the plug-ins of databases and clouds, a third of the size.
-			Name: "vault", Dir: "components/vault", Module: "github.com/hashicorp/vault", Packages: []string{"github.com/hashicorp/vault"},
+			// minimal: without the plug-ins of databases and clouds, a third of the size. Its main adds the one login that is used.
+			Name: "vault", Dir: "components/vault", Module: "github.com/hashicorp/vault", Packages: []string{"."},
 			Tags: "minimal", LDFlags: strip,
 			Outputs: in("bin", "vault"),
+		},
+		{
+			// The operator's: no machine is given it.
+			Name: "opentofu", Dir: "components/opentofu", Module: "github.com/opentofu/opentofu", Packages: []string{"github.com/opentofu/opentofu/cmd/tofu"},
+			LDFlags: strip + " -X github.com/opentofu/opentofu/version.dev=no",
+			Outputs: in("bin", "tofu"),
 		},
 		{
 			Name: "calico", Dir: "components/calico", Module: "github.com/projectcalico/calico", LDFlags: strip,

@@ -86,6 +86,28 @@ taken from the cache: $ASHLAR_CACHE, else /var/cache/ashlar. The first build tak
 			})
 		},
 	}
-	cmd.AddCommand(build, path, verify)
+	archive := &cobra.Command{
+		Use:   "archive",
+		Short: "Make the one file that machines fetch, and print its digest",
+		Long: `Make the one file that machines in a cloud fetch, or find the one that was made before, and print where it is and its digest.
+It holds what machines need of the bundle. The same bundle gives the same file, so that its digest is as good as the bundle's.`,
+		Example: "  ashlar bundle archive",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			b, err := open()
+			if err != nil {
+				return err
+			}
+			a, err := b.Archive(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return ui.Write(cmd.OutOrStdout(), r.format, a, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "%s  %s  %d MiB\n", a.Digest, a.File, a.Size>>20)
+				return err
+			})
+		},
+	}
+	cmd.AddCommand(build, path, verify, archive)
 	return cmd
 }

@@ -20,6 +20,8 @@ type Desired struct {
 	ID      string `json:"id"`
 	// Self is the machine this document is for.
 	Self string `json:"self"`
+	// Region is the cloud's, where DNS knows names and systemd runs the machine; empty on this host.
+	Region string `json:"region,omitempty"`
 	// Machines are all machines of the cluster.
 	Machines []Machine `json:"machines"`
 	// KubernetesVersion, and the ranges, are as in the Cluster.
@@ -64,6 +66,14 @@ func (d Desired) Me() Machine {
 	return d.Machines[i]
 }
 
+// As is the document of a group as one of its members reads it.
+func (d Desired) As(m Machine) Desired {
+	d.Self = m.Name
+	d.Machines = slices.DeleteFunc(slices.Clone(d.Machines), func(o Machine) bool { return o.Name == m.Name })
+	d.Machines = append(d.Machines, m)
+	return d
+}
+
 // WithRole returns the machines of a role, in their order.
 func (d Desired) WithRole(role v1alpha1.Role) []Machine {
 	var out []Machine
@@ -94,11 +104,15 @@ func nthAddress(cidr string, n int) netip.Addr {
 	return a
 }
 
-// Hosts renders /etc/hosts: machines know each other by name without any DNS.
+// Hosts renders /etc/hosts: machines know each other by name without any DNS. What has a dot in its name comes and goes, or is
+// no machine but a load balancer: that is in DNS.
 func (d Desired) Hosts() string {
 	var b strings.Builder
 	b.WriteString("127.0.0.1 localhost\n")
 	for _, m := range d.Machines {
+		if strings.Contains(m.Name, ".") {
+			continue
+		}
 		names := m.Name
 		if m.Role == v1alpha1.RoleVault {
 			names += " " + VaultName

@@ -42,6 +42,9 @@ storage "raft" {
   performance_multiplier = %[7]d
 }
 `, me.Name, PortVault, me.Address, PortVaultCluster, p.CertFile(), p.KeyFile(), multiplier)
+	if d.Region != "" {
+		config += fmt.Sprintf("\nseal \"awskms\" {\n  region     = %q\n  kms_key_id = %q\n}\n", d.Region, "alias/"+d.Cluster+"-vault")
+	}
 	return Unit{
 		Name: string(v1alpha1.RoleVault),
 		Args: []string{Bin + "/vault", "server", "-config=/etc/vault/config.hcl"},

@@ -11,14 +11,24 @@ const containerdSocket = "/run/containerd/containerd.sock"
 const PauseImage = "ashlar.dev/pause:3.10"
 
 func worker(d Desired) []Unit {
-	units := []Unit{containerd(), image("pause"), image("coredns")}
+	units := []Unit{containerd(d), image("pause"), image("coredns")}
 	if !d.Complete() {
 		return units
 	}
 	return append(units, kubelet(d), kubeProxy(d), calicoWait(d), calicoStartup(d), calicoTunnel(d), calicoNode(d), cni(d))
 }
 
-func containerd() Unit {
+// systemd says whether pods' groups are made by systemd, which has all others on the machines of a cloud.
+func (d Desired) systemd() bool { return d.Region != "" }
+
+func (d Desired) cgroupDriver() string {
+	if d.systemd() {
+		return "systemd"
+	}
+	return "cgroupfs"
+}
+
+func containerd(d Desired) Unit {
 	return Unit{
 		Name: "containerd",
 		Args: []string{Bin + "/containerd", "--config=/etc/containerd/config.toml"},
@@ -50,8 +60,8 @@ disabled_plugins = [
     runtime_type = "io.containerd.runc.v2"
     [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
       BinaryName = %q
-      SystemdCgroup = false
-`, containerdSocket, PauseImage, cniBin, cniConf, Bin+"/runc")}},
+      SystemdCgroup = %t
+`, containerdSocket, PauseImage, cniBin, cniConf, Bin+"/runc", d.systemd())}},
 		Ready: Probe{URL: "unix://" + containerdSocket},
 		// Pods outlive a restart of containerd: its shims are not its children.
 		Grace: 5 * time.Second,
@@ -98,7 +108,7 @@ tlsMinVersion: VersionTLS12
 tlsCipherSuites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256]
 featureGates: {ReloadKubeletServerCertificateFile: true}
 containerRuntimeEndpoint: unix://%[5]s
-cgroupDriver: cgroupfs
+cgroupDriver: %[8]s
 failCgroupV1: false
 failSwapOn: false
 clusterDNS: [%[6]s]
@@ -115,7 +125,7 @@ evictionHard: {memory.available: 100Mi, nodefs.available: 1Gi, imagefs.available
 enableDebuggingHandlers: true
 enableProfilingHandler: false
 enableDebugFlagsHandler: false
-`, CAFile(CAKubernetes), d.Me().Address, serving.Profile.CertFile(), serving.Profile.KeyFile(), containerdSocket, d.DNSServiceIP(), d.ClusterDomain)},
+`, CAFile(CAKubernetes), d.Me().Address, serving.Profile.CertFile(), serving.Profile.KeyFile(), containerdSocket, d.DNSServiceIP(), d.ClusterDomain, d.cgroupDriver())},
 		},
 		Certificates: []Certificate{client, serving},
 		After:        []string{"containerd"},

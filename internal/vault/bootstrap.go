@@ -13,6 +13,8 @@ type ServerStatus struct {
 	Sealed      bool   `json:"sealed"`
 	Version     string `json:"version"`
 	ClusterName string `json:"cluster_name"`
+	// RecoverySeal says that a key outside opens the server, as KMS's: it opens itself, and what operators keep opens nothing.
+	RecoverySeal bool `json:"recovery_seal"`
 }
 
 // Status asks the server how far it is. Give the client one address: each server has a status of its own.
@@ -87,25 +89,36 @@ func (c *Client) initialise(ctx context.Context, path string) (Keys, string, err
 // InitialiseToReplace initialises Vault with keys that nobody records: all that it holds is about to be replaced by a snapshot.
 func (c *Client) InitialiseToReplace(ctx context.Context) (Keys, string, error) {
 	var out struct {
-		Keys []string `json:"keys_base64"`
-		Root string   `json:"root_token"`
+		Keys     []string `json:"keys_base64"`
+		Recovery []string `json:"recovery_keys_base64"`
+		Root     string   `json:"root_token"`
+	}
+	s, err := c.Status(ctx)
+	if err != nil {
+		return Keys{}, "", err
 	}
 	// One share: whoever holds the operator's directory holds all of them anyway.
-	err := c.put(ctx, "sys/init", map[string]any{"secret_shares": 1, "secret_threshold": 1}, &out)
-	if err != nil {
+	body := map[string]any{"secret_shares": 1, "secret_threshold": 1}
+	if s.RecoverySeal {
+		body = map[string]any{"recovery_shares": 1, "recovery_threshold": 1}
+	}
+	if err := c.put(ctx, "sys/init", body, &out); err != nil {
 		return Keys{}, "", fmt.Errorf("initialise vault: %w", err)
+	}
+	if s.RecoverySeal {
+		out.Keys = out.Recovery // which open nothing, but make root tokens all the same
 	}
 	return Keys{Shares: out.Keys, Threshold: 1}, out.Root, nil
 }
 
 // Unseal opens a server, and returns once it is open; nothing happens if it is. One that has just joined others opens
-// only after it has heard from their leader.
+// only after it has heard from their leader; one whose seal is outside opens itself.
 func (c *Client) Unseal(ctx context.Context, keys Keys) error {
 	if len(keys.Shares) < max(1, keys.Threshold) {
 		return fmt.Errorf("unseal vault: %d keys are not enough", len(keys.Shares))
 	}
 	s, err := c.Status(ctx)
-	for i := 0; err == nil && s.Sealed && i < keys.Threshold; i++ {
+	for i := 0; err == nil && s.Sealed && !s.RecoverySeal && i < keys.Threshold; i++ {
 		err = c.put(ctx, "sys/unseal", map[string]any{"key": keys.Shares[i]}, &s)
 	}
 	if err != nil {

@@ -132,6 +132,8 @@ type response struct {
 		EntityID  string   `json:"entity_id"`
 		TTL       int64    `json:"lease_duration"`
 		Renewable bool     `json:"renewable"`
+		// Metadata is what the auth method says of whoever logged in.
+		Metadata map[string]string `json:"metadata"`
 	} `json:"auth"`
 	Wrap *struct {
 		Token string `json:"token"`

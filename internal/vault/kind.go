@@ -27,9 +27,15 @@ const (
 	KindProviderRole Kind = "identity provider's role"
 	KindPKIRole      Kind = "PKI role"
 	KindAppRole      Kind = "AppRole role"
-	KindEntity       Kind = "entity"
-	KindDocuments    Kind = "documents" // of a machine; observed only where there is no such machine
-	KindRootToken    Kind = "root token"
+	KindAWSRole      Kind = "AWS role"
+	// KindAWSClient is how Vault asks AWS.
+	KindAWSClient Kind = "AWS client"
+	// KindAWSCertificate signs identity documents, KindAWSAccount is another account whose instances could log in.
+	KindAWSCertificate Kind = "AWS certificate"
+	KindAWSAccount     Kind = "AWS account"
+	KindEntity         Kind = "entity"
+	KindDocuments      Kind = "documents" // of a machine; observed only where there is no such machine
+	KindRootToken      Kind = "root token"
 )
 
 // kind is how objects of a Kind are seen and changed.
@@ -55,23 +61,27 @@ type observer struct {
 const stages = 5
 
 var kinds = map[Kind]kind{
-	KindAudit:        {0, observeAudits, writeAudit, nil},
-	KindMount:        {1, observeMounts, writeMount, nil},
-	KindAuth:         {1, observeAuths, writeMount, nil},
-	KindPolicy:       {1, observePolicies, writeFields, nil},
-	KindCA:           {2, observeCAs, writeCA, nil},
-	KindSetting:      {2, observeWanted(KindSetting), writeFields, nil},
-	KindKey:          {2, observeKeys, writeKey, removeKey},
-	KindIdentityRole: {3, observeIdentityRole, writeIdentityRole, nil},
-	KindProvider:     {2, observeProvider, writeProvider, nil},
-	KindProviderRole: {2, observeProviderRoles, writeFields, nil},
-	KindPKIRole:      {3, observePKIRoles, writeFields, nil},
-	KindSSHCA:        {2, observeSSHCAs, writeSSHCA, nil},
-	KindSSHRole:      {3, observeSSHRoles, writeFields, nil},
-	KindAppRole:      {2, observeAppRoles, writeFields, nil},
-	KindEntity:       {3, observeEntities, writeEntity, nil},
-	KindDocuments:    {4, observeDocuments, nil, nil},
-	KindRootToken:    {4, observeRootTokens, nil, revokeToken},
+	KindAudit:          {0, observeAudits, writeAudit, nil},
+	KindMount:          {1, observeMounts, writeMount, nil},
+	KindAuth:           {1, observeAuths, writeMount, nil},
+	KindPolicy:         {2, templated(observePolicies), writeTemplated, nil},
+	KindCA:             {2, observeCAs, writeCA, nil},
+	KindSetting:        {2, observeWanted(KindSetting), writeFields, nil},
+	KindKey:            {2, observeKeys, writeKey, removeKey},
+	KindIdentityRole:   {3, observeIdentityRole, writeIdentityRole, nil},
+	KindProvider:       {2, observeProvider, writeProvider, nil},
+	KindProviderRole:   {2, observeProviderRoles, writeFields, nil},
+	KindPKIRole:        {3, templated(observePKIRoles), writeTemplated, nil},
+	KindSSHCA:          {2, observeSSHCAs, writeSSHCA, nil},
+	KindSSHRole:        {3, templated(observeSSHRoles), writeTemplated, nil},
+	KindAppRole:        {2, observeAppRoles, writeFields, nil},
+	KindAWSClient:      {2, observeWanted(KindAWSClient), writeAWSClient, nil},
+	KindAWSRole:        {2, observeAWSRoles, writeAWSRole, nil},
+	KindAWSCertificate: {2, observeAWSCertificates, writeFields, nil},
+	KindAWSAccount:     {2, observeAWSAccounts, nil, nil},
+	KindEntity:         {3, observeEntities, writeEntity, nil},
+	KindDocuments:      {4, observeDocuments, nil, nil},
+	KindRootToken:      {4, observeRootTokens, nil, revokeToken},
 }
 
 func (o Object) stage() int { return kinds[o.Kind].stage }
@@ -172,7 +182,7 @@ func observeDocuments(ctx context.Context, o observer) ([]Object, error) {
 		return nil, err
 	}
 	names = slices.DeleteFunc(names, func(n string) bool {
-		return o.want.has(KindAppRole, AppRolePath(o.want.Cluster, strings.TrimSuffix(n, "/")))
+		return o.want.machine(strings.TrimSuffix(n, "/"))
 	})
 	return gather(ctx, names, func(ctx context.Context, name string) ([]Object, error) {
 		keys := []string{""}

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -24,19 +25,23 @@ func observeEntities(ctx context.Context, o observer) ([]Object, error) {
 	mine := func(name string) bool {
 		return strings.HasPrefix(name, o.want.Cluster+"-") && !strings.Contains(name, "@") // a person may be called demo-eve
 	}
+	ids, err := o.awsRoleIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return o.readAll(ctx, KindEntity, "identity/entity/name", mine, func(ctx context.Context, path string) (Fields, error) {
 		var e entity
 		if err := o.get(ctx, path, &e); err != nil {
 			return nil, err
 		}
-		return e.fields(), nil
+		return e.fields(ids), nil
 	})
 }
 
-func (e entity) fields() Fields {
+func (e entity) fields(ids map[string]string) Fields {
 	aliases := []string{}
 	for _, a := range e.Aliases {
-		aliases = append(aliases, a.Mount+" "+a.Name)
+		aliases = append(aliases, a.Mount+" "+cmp.Or(ids[a.Name], a.Name))
 	}
 	slices.Sort(aliases)
 	return Fields{"metadata": e.Metadata, "policies": e.Policies, "groups": e.Groups, "disabled": e.Disabled, "aliases": aliases}
@@ -64,7 +69,10 @@ func writeEntity(ctx context.Context, c *Client, want Object, have *Object) erro
 			return err
 		}
 	}
-	wanted, _ := want.Fields["aliases"].([]string)
+	wanted, err := c.aliases(ctx, want)
+	if err != nil {
+		return err
+	}
 	for _, a := range e.Aliases {
 		if i := slices.Index(wanted, a.Mount+" "+a.Name); i >= 0 {
 			wanted = slices.Delete(slices.Clone(wanted), i, i+1)

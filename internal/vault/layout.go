@@ -28,6 +28,8 @@ type Input struct {
 	SSH []v1alpha1.SSHGrant
 	// Provider is the company's, where people may log in; nil: there is none.
 	Provider *v1alpha1.IdentityProvider
+	// AWS is where the cluster's instances are; nil: its machines are none.
+	AWS *AWS
 	// OperatorAddress is the address from which Vault sees `ashlar`.
 	OperatorAddress netip.Addr
 	// ServiceIP is the API's Service address.
@@ -101,7 +103,7 @@ func PolicyName(cluster string, role v1alpha1.Role) string { return cluster + "-
 
 // Layout says what Vault shall hold.
 func Layout(in Input) State {
-	objects := slices.Concat(audits(in), mounts(in), policies(in), pkiRoles(in), settings(in), logins(in), people(in), robots(in), provider(in), sshEngines(in))
+	objects := slices.Concat(audits(in), mounts(in), policies(in), pkiRoles(in), settings(in), logins(in), people(in), robots(in), provider(in), sshEngines(in), aws(in), awsPolicies(in))
 	slices.SortFunc(objects, func(a, b Object) int { return cmp.Or(a.stage()-b.stage(), strings.Compare(a.Path, b.Path)) })
 	return State{Cluster: in.Cluster, Objects: objects}
 }
@@ -176,20 +178,25 @@ func settings(in Input) []Object {
 	return out
 }
 
-// logins are an AppRole role and an entity for each machine and for the operator.
+// logins are an AppRole role and an entity for each machine and for the operator. Machines on AWS have another login.
 func logins(in Input) []Object {
 	var out []Object
-	add := func(name string, role v1alpha1.Role, address netip.Addr, fields Fields) {
+	entity := func(name string, role v1alpha1.Role, alias string) {
 		_, disabled := in.Revoked.Machine(name)
-		out = append(out,
-			Object{KindAppRole, AppRolePath(in.Cluster, name), appRole(in.Cluster, name, role, address, fields)},
-			Object{KindEntity, "identity/entity/name/" + RoleID(in.Cluster, name), Fields{
-				"metadata": map[string]string{"cluster": in.Cluster, "machine": name, "role": string(role)},
-				"policies": []string{}, "groups": []string{}, "disabled": disabled,
-				"aliases": []string{"auth/" + AuthPath(in.Cluster) + "/ " + RoleID(in.Cluster, name)},
-			}})
+		out = append(out, Object{KindEntity, "identity/entity/name/" + RoleID(in.Cluster, name), Fields{
+			"metadata": map[string]string{"cluster": in.Cluster, "machine": name, "role": string(role)},
+			"policies": []string{}, "groups": []string{}, "disabled": disabled, "aliases": []string{alias},
+		}})
+	}
+	add := func(name string, role v1alpha1.Role, address netip.Addr, fields Fields) {
+		out = append(out, Object{KindAppRole, AppRolePath(in.Cluster, name), appRole(in.Cluster, name, role, address, fields)})
+		entity(name, role, "auth/"+AuthPath(in.Cluster)+"/ "+RoleID(in.Cluster, name))
 	}
 	for _, m := range in.Machines {
+		if in.AWS != nil {
+			entity(m.Name, m.Role, awsAlias(in, m))
+			continue
+		}
 		add(m.Name, m.Role, m.Address, Fields{
 			"secret_id_num_uses": int64(1), "secret_id_ttl": seconds(in.InitTokenTTL), "token_period": seconds(in.LeafTTL),
 		})

@@ -21,9 +21,19 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestLayoutGolden shows the whole layout to whoever reviews a change of it: policies in Vault's HCL, the rest as JSON.
 func TestLayoutGolden(t *testing.T) {
+	golden(t, "testdata", rendered(t, Layout(testInput(""))))
+}
+
+// TestAWSLayoutGolden shows what is otherwise on AWS.
+func TestAWSLayoutGolden(t *testing.T) {
+	golden(t, filepath.Join("testdata", "aws"), rendered(t, Layout(onAWS(testInput(""), nil, ""))))
+}
+
+func rendered(t *testing.T, layout State) map[string]string {
+	t.Helper()
 	files := map[string]string{}
 	var rest []Object
-	for _, o := range Layout(testInput("")).Objects {
+	for _, o := range layout.Objects {
 		if o.Kind == KindPolicy {
 			files[filepath.Base(o.Path)+".hcl"], _ = o.Fields["policy"].(string)
 			continue
@@ -40,13 +50,13 @@ func TestLayoutGolden(t *testing.T) {
 		}
 	}
 	files["layout.json"] = b.String()
-	golden(t, files)
+	return files
 }
 
-func golden(t *testing.T, files map[string]string) {
+func golden(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	for name, got := range files {
-		path := filepath.Join("testdata", name)
+		path := filepath.Join(dir, name)
 		if *update {
 			if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
 				t.Fatal(err)
@@ -60,9 +70,9 @@ func golden(t *testing.T, files map[string]string) {
 			t.Errorf("%s differs (go test ./internal/vault -update, and review): \n%s", name, diff)
 		}
 	}
-	have, err := filepath.Glob(filepath.Join("testdata", "*"))
+	have, err := filepath.Glob(filepath.Join(dir, "*.*"))
 	if err != nil || len(have) != len(files) {
-		t.Errorf("testdata holds %v, want just %v", have, slices.Sorted(maps.Keys(files)))
+		t.Errorf(dir+" holds %v, want just %v", have, slices.Sorted(maps.Keys(files)))
 	}
 }
 
@@ -96,11 +106,17 @@ func TestMachinesMayLittle(t *testing.T) {
 }
 
 func TestOperatorCannotChangeTheLayout(t *testing.T) {
-	for _, r := range operatorRules(testInput("")) {
+	operatorChangesNothing(t, testInput(""))
+	operatorChangesNothing(t, onAWS(testInput(""), nil, "a certificate"))
+}
+
+func operatorChangesNothing(t *testing.T, in Input) {
+	t.Helper()
+	for _, r := range operatorRules(in) {
 		changes := slices.ContainsFunc(r.capabilities, func(c string) bool {
 			return slices.Contains([]string{"create", "update", "patch", "delete"}, c)
 		})
-		for _, o := range Layout(testInput("")).Objects {
+		for _, o := range Layout(in).Objects {
 			// An entity it may only shut out.
 			shutsOut := o.Kind == KindEntity && cmp.Equal(r.allowed, map[string][]any{"disabled": {true}})
 			if changes && !shutsOut && matches(r.path, o.Path) {
@@ -129,7 +145,12 @@ func equalSegments(a, b []string) bool {
 }
 
 func TestDiffOfItselfIsEmpty(t *testing.T) {
-	want := Layout(testInput(""))
+	sameAsItself(t, Layout(testInput("")))
+	sameAsItself(t, Layout(onAWS(testInput(""), nil, "a certificate")))
+}
+
+func sameAsItself(t *testing.T, want State) {
+	t.Helper()
 	// What Vault returns went through JSON.
 	var have State
 	b, err := json.Marshal(want)

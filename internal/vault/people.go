@@ -86,7 +86,7 @@ func (c *Client) SetPerson(ctx context.Context, p Person, password string) error
 		return fmt.Errorf("make %s: %w", p.Name, err)
 	}
 	mount := "auth/" + UsersPath(c.cluster) + "/"
-	if !slices.Contains(e.fields()["aliases"].([]string), mount+" "+p.Name) {
+	if !slices.Contains(e.fields(nil)["aliases"].([]string), mount+" "+p.Name) {
 		if err := addAlias(ctx, c, e.ID, mount+" "+p.Name); err != nil {
 			return fmt.Errorf("tie %s to a login: %w", p.Name, err)
 		}

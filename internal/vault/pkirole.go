@@ -36,7 +36,7 @@ func pkiRole(in Input, p unit.Profile) Fields {
 
 		// The names are exactly those of the profile. The default validation of common names, which is what compares
 		// them with allowed_domains, must be left alone: cn_validations=disabled signs anything.
-		"allowed_domains":             allowedNames(p),
+		"allowed_domains":             allowedNames(in, p),
 		"allowed_domains_template":    true,
 		"allow_bare_domains":          true,
 		"enforce_hostnames":           false,
@@ -87,10 +87,10 @@ func pkiRole(in Input, p unit.Profile) Fields {
 }
 
 // allowedNames are the profile's names, with Vault's template for the machine's own.
-func allowedNames(p unit.Profile) []string {
+func allowedNames(in Input, p unit.Profile) []string {
 	var names []string
 	for _, n := range append([]string{p.CommonName}, p.DNSNames...) {
-		names = append(names, strings.ReplaceAll(n, unit.Self, entityMachine))
+		names = append(names, strings.ReplaceAll(n, unit.Self, in.self(p.Role)))
 	}
 	slices.Sort(names)
 	return slices.Compact(names)

@@ -45,11 +45,16 @@ func policies(in Input) []Object {
 
 // machineRules is what a machine may do: nothing that names another machine, nothing with sudo, no list.
 func machineRules(in Input, role v1alpha1.Role) []rule {
+	return append(rulesFor(in, role, entityMachine, entityMachine), sshMachineRules(in, sshMachineRole)...)
+}
+
+// rulesFor are those of a machine that is told what to be by the document of desired, and that calls itself self.
+func rulesFor(in Input, role v1alpha1.Role, desired, self string) []rule {
 	rules := selfRules()
 	rules = append(rules,
-		allow(DocumentPath(in.Cluster, entityMachine, Desired), "read"),
-		allow(documentMetadataPath(in.Cluster, entityMachine, Desired), "read").because("whether there is a newer one"),
-		allow(DocumentPath(in.Cluster, entityMachine, Status), "create read update"),
+		allow(DocumentPath(in.Cluster, desired, Desired), "read"),
+		allow(documentMetadataPath(in.Cluster, desired, Desired), "read").because("whether there is a newer one"),
+		allow(DocumentPath(in.Cluster, self, Status), "create read update"),
 	)
 	if role == v1alpha1.RoleControlPlane {
 		rules = append(rules,
@@ -60,7 +65,7 @@ func machineRules(in Input, role v1alpha1.Role) []rule {
 			allow(TransitPath(in.Cluster)+"/keys/"+TransitKey, "read").because("which version of the key is the latest"),
 		)
 	}
-	return slices.Concat(rules, signRules(in, role), sshMachineRules(in))
+	return append(rules, signRules(in, role)...)
 }
 
 // selfRules are what everybody may do with their own token.
@@ -117,7 +122,7 @@ func operatorRules(in Input) []rule {
 		allow(c+"/secrets/data/"+RevokedDocument, "create read update"),
 		allow(userPath(c, Canary), "create update delete").because("`ashlar verify` logs in, and is locked out, as somebody in no group"),
 		allow("sys/locked-users/+/unlock/"+Canary, "update"),
-	}, signRules(in, unit.RoleOperator), sshOperatorRules(in), []rule{
+	}, signRules(in, unit.RoleOperator), sshOperatorRules(in), awsOperatorRules(in), []rule{
 		allow("sys/mounts", "read").because("read the layout"),
 		allow("sys/auth", "read"),
 		allow("sys/policies/acl", "list"),

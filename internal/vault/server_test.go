@@ -35,6 +35,7 @@ type server struct {
 	pin     [32]byte
 	cert    string
 	process *exec.Cmd
+	env     []string
 }
 
 // binary finds Vault, or skips the test.
@@ -50,7 +51,13 @@ func binary(t *testing.T) string {
 // startServer starts an empty, sealed Vault with a self-signed certificate, as a vault machine does.
 func startServer(t *testing.T, name string) *server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir(), binary: binary(t), address: freeAddress(t), name: name}
+	return startServerWith(t, name, "", nil)
+}
+
+// startServerWith adds to the server's configuration and environment.
+func startServerWith(t *testing.T, name, more string, env []string) *server {
+	t.Helper()
+	s := &server{t: t, dir: t.TempDir(), binary: binary(t), address: freeAddress(t), name: name, env: env}
 	s.selfSign()
 	config := fmt.Sprintf(`ui            = false
 disable_mlock = true
@@ -69,7 +76,7 @@ storage "raft" {
   node_id                = "%[4]s"
   performance_multiplier = 1
 }
-`, s.address, freeAddress(t), s.dir, name)
+`, s.address, freeAddress(t), s.dir, name) + more
 	s.must(os.Mkdir(filepath.Join(s.dir, "data"), 0o700))
 	s.must(os.WriteFile(filepath.Join(s.dir, "config.hcl"), []byte(config), 0o600))
 	s.start()
@@ -79,7 +86,7 @@ storage "raft" {
 func (s *server) start() {
 	s.t.Helper()
 	s.process = exec.Command(s.binary, "server", "-config="+filepath.Join(s.dir, "config.hcl"))
-	s.process.Env = []string{"HOME=" + s.dir}
+	s.process.Env = append([]string{"HOME=" + s.dir}, s.env...)
 	out := &strings.Builder{}
 	s.process.Stdout, s.process.Stderr = out, out
 	s.must(s.process.Start())
@@ -218,10 +225,16 @@ type cluster struct {
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
 	t.Parallel()
+	s := startServer(t, "vault-0")
+	return furnish(t, s, testInput(s.dir))
+}
+
+// furnish makes the layout in an empty Vault.
+func furnish(t *testing.T, s *server, in Input) *cluster {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
-	s := startServer(t, "vault-0")
-	c := &cluster{server: s, ctx: ctx, input: testInput(s.dir), file: filepath.Join(s.dir, "keys.json")}
+	c := &cluster{server: s, ctx: ctx, input: in, file: filepath.Join(s.dir, "keys.json")}
 	c.want = Layout(c.input)
 	c.anonymous = s.client(fromOperator, "")
 

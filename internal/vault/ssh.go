@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -38,6 +39,9 @@ func sshGroupRole(group string) string { return "group-" + group }
 // sshMachineRole is by which machines do.
 const sshMachineRole = "machine"
 
+// sshMemberRole is by which members of groups on AWS do.
+const sshMemberRole = "member"
+
 func (in Input) bastion() bool {
 	return slices.ContainsFunc(in.Machines, func(m unit.Machine) bool { return m.Role == v1alpha1.RoleBastion })
 }
@@ -64,6 +68,11 @@ func sshEngines(in Input) []Object {
 	host["allowed_domains"], host["allowed_domains_template"] = entityMachine, true
 	host["key_id_format"] = "host"
 	out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, SSHHosts) + "/roles/" + sshMachineRole, host})
+	if in.AWS != nil {
+		member := maps.Clone(host)
+		member["allowed_domains"] = entityMember
+		out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, SSHHosts) + "/roles/" + sshMemberRole, member})
+	}
 	users := func(role, id string, may func(unit.Machine) bool) {
 		principals := []string{unit.JumpUser}
 		for _, m := range in.Machines {
@@ -122,11 +131,11 @@ func sshSign(cluster, ca, role string) rule {
 }
 
 // sshMachineRules, sshPeopleRules and sshOperatorRules are what is about SSH in policies.
-func sshMachineRules(in Input) []rule {
+func sshMachineRules(in Input, role string) []rule {
 	if !in.bastion() {
 		return nil
 	}
-	return []rule{sshSign(in.Cluster, SSHHosts, sshMachineRole).because("its own host key")}
+	return []rule{sshSign(in.Cluster, SSHHosts, role).because("its own host key")}
 }
 
 // Of a template that names a group Vault makes nothing for who is not in it.
@@ -214,7 +223,11 @@ func (c *Client) SSHCAs(ctx context.Context) (*unit.SSH, error) {
 
 // SignHostKey has the caller's host key signed: an OpenSSH public key, for the caller's own name.
 func (c *Client) SignHostKey(ctx context.Context, publicKey, machine string) (string, error) {
-	return c.signSSH(ctx, SSHHosts, sshMachineRole, publicKey, machine)
+	role := sshMachineRole
+	if IsMember(machine) {
+		role = sshMemberRole
+	}
+	return c.signSSH(ctx, SSHHosts, role, publicKey, machine)
 }
 
 // SignOperatorKey has an OpenSSH public key signed for the operator to become root on a machine.

@@ -1,3 +1,5 @@
+# How the modules fit together.
+
 provider "aws" {
   region = var.region
 

@@ -1,3 +1,5 @@
+# What the module says of what it made.
+
 output "vault_addresses" {
   value       = module.hub.boot.vault_addresses
   description = "Names of the Vault machines in the private zone"

@@ -242,6 +242,11 @@ variable "services" {
     condition     = alltrue([for s in var.services : can(regex("^[a-z]([a-z0-9-]{0,9}[a-z0-9])?$", s.name))])
     error_message = "services: name must be a DNS label of at most 11 characters: with the cluster's it is the name of a load balancer, which has room for 32."
   }
+
+  validation {
+    condition     = alltrue([for s in var.services : s.certificate_arn == "" || length(var.zones) > 1])
+    error_message = "services with a certificate_arn are served by application load balancers, which need at least two zones."
+  }
 }
 
 variable "bundle" {

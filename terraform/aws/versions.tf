@@ -1,3 +1,5 @@
+# The versions that this was made for, and where the state is.
+
 terraform {
   # 1.10 is the first, of OpenTofu and of Terraform, that locks a state in S3 without a table beside it.
   required_version = ">= 1.10.0"

@@ -1,3 +1,5 @@
+# Names of the API and of etcd, in the hub's private zone.
+
 resource "aws_route53_record" "api" {
   zone_id = var.network.dns_zone_id
   name    = "api.${local.cluster}.internal"

@@ -1,3 +1,5 @@
+# Short names for what the module is given.
+
 locals {
   cluster         = var.network.cluster
   security_groups = var.network.security_group_ids

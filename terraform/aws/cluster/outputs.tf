@@ -1,3 +1,5 @@
+# What the module says of what it made.
+
 locals {
   autoscaling_groups = merge(aws_autoscaling_group.control_plane, aws_autoscaling_group.worker)
 }

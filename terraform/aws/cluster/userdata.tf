@@ -12,7 +12,7 @@ locals {
       pool              = ""
       attestation_mount = "${local.cluster}-machine"
       attestation_role  = name
-      data              = m.data_volume_gib > 0
+      data              = true
       packages          = []
     }))
   }

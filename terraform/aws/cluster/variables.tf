@@ -1,3 +1,5 @@
+# What the module is given.
+
 variable "network" {
   type = object({
     cluster            = string

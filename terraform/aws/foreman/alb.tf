@@ -1,4 +1,5 @@
-# The public face of Foreman: a load balancer that ends TLS, which only trusted addresses reach (rules: trusted to public-lb).
+# The public face of Foreman: a load balancer that ends TLS, which only trusted addresses reach (rules: trusted to
+# public-lb), and goes on to the machine in TLS.
 
 resource "aws_lb" "foreman" {
   name                       = "${local.cluster}-foreman"

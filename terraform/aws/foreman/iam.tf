@@ -1,3 +1,5 @@
+# What the machine may do on AWS: read what it boots, and nothing else.
+
 resource "aws_iam_role" "foreman" {
   name        = "${local.cluster}-${var.name}"
   description = "Machine ${var.name} of ${local.cluster}"

@@ -1,3 +1,5 @@
+# What the module says of what it made.
+
 output "machines" {
   value = {
     (var.name) = {

@@ -1,3 +1,5 @@
+# What is known before anything is made.
+
 data "aws_caller_identity" "this" {}
 
 data "aws_partition" "this" {}

@@ -1,3 +1,5 @@
+# What the module says of what it made.
+
 locals {
   interfaces = merge(aws_network_interface.vault, aws_network_interface.bastion, aws_network_interface.hub)
   instances  = merge(aws_instance.vault, aws_instance.bastion, aws_instance.hub)

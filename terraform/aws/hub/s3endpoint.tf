@@ -1,9 +1,5 @@
 # The way to S3 that never leaves AWS's network and costs nothing: machines fetch the bundle by it.
 
-data "aws_prefix_list" "s3" {
-  name = "com.amazonaws.${var.region}.s3"
-}
-
 resource "aws_vpc_endpoint" "s3" {
   count = var.existing_vpc == null ? 1 : 0
 

@@ -1,5 +1,5 @@
 # Who may open a connection to whom. A group for each role, and for each of var.rules a rule on both ends of it, with
-# why. Nothing else opens anything, but the way of machines to S3 at the end.
+# why. Nothing else opens anything.
 
 locals {
   roles = toset(["vault", "etcd", "lb", "control-plane", "worker", "bastion", "public-lb", "hub"])
@@ -97,18 +97,4 @@ resource "aws_vpc_security_group_egress_rule" "outside" {
   description       = each.value.why
 
   tags = { Name = each.key, From = each.value.from, To = each.value.to }
-}
-
-# Machines fetch what they boot from the bundle bucket. Load balancers are no machines.
-resource "aws_vpc_security_group_egress_rule" "s3" {
-  for_each = setsubtract(local.roles, ["lb", "public-lb"])
-
-  security_group_id = aws_security_group.role[each.key].id
-  prefix_list_id    = data.aws_prefix_list.s3.id
-  ip_protocol       = "tcp"
-  from_port         = 443
-  to_port           = 443
-  description       = "the bundle, from S3"
-
-  tags = { Name = "${each.key} to s3 tcp 443", From = each.key, To = "s3" }
 }

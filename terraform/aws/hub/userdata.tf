@@ -18,7 +18,7 @@ locals {
       pool              = ""
       attestation_mount = "${var.cluster}-machine"
       attestation_role  = name
-      data              = m.data_volume_gib > 0
+      data              = m.role == "vault"
       packages          = []
     }))
   }

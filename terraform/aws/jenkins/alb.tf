@@ -1,4 +1,5 @@
-# The public face of Jenkins: a load balancer that ends TLS, which only trusted addresses reach (rules: trusted to public-lb).
+# The public face of Jenkins: a load balancer that ends TLS, which only trusted addresses reach (rules: trusted to
+# public-lb), and goes on to the machine in TLS.
 
 resource "aws_lb" "jenkins" {
   name                       = "${local.cluster}-jenkins"
@@ -15,11 +16,11 @@ resource "aws_lb_target_group" "jenkins" {
   name        = "${local.cluster}-jenkins"
   vpc_id      = var.network.vpc_id
   target_type = "instance"
-  protocol    = "HTTP"
+  protocol    = "HTTPS"
   port        = var.service.target_port
 
   health_check {
-    protocol = "HTTP"
+    protocol = "HTTPS"
     path     = "/login"
     matcher  = "200-399"
   }

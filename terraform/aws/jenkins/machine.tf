@@ -15,6 +15,7 @@ locals {
       packages          = ["fontconfig", "git", "java-21-openjdk-headless"]
     }))
     service = templatefile("${path.module}/cloud-config.yaml.tftpl", {
+      name           = "${var.name}.${local.cluster}.internal"
       port           = var.service.target_port
       plugin_manager = var.plugin_manager
       configuration = templatefile("${path.module}/jenkins.yaml.tftpl", {

@@ -1,3 +1,5 @@
+# The versions that this was made for.
+
 terraform {
   required_version = ">= 1.10.0"
 

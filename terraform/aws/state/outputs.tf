@@ -1,3 +1,5 @@
+# What the module says of what it made.
+
 output "bucket" {
   value       = aws_s3_bucket.state.id
   description = "Name of the state bucket"

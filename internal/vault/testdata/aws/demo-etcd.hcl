@@ -1,0 +1,83 @@
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+
+path "auth/token/revoke-self" {
+  capabilities = ["update"]
+}
+
+path "demo/machines/data/{{identity.entity.metadata.machine}}/desired" {
+  capabilities = ["read"]
+}
+
+# whether there is a newer one
+path "demo/machines/metadata/{{identity.entity.metadata.machine}}/desired" {
+  capabilities = ["read"]
+}
+
+path "demo/machines/data/{{identity.entity.metadata.machine}}/status" {
+  capabilities = ["create", "read", "update"]
+}
+
+path "demo/pki/etcd-k8s/sign/server" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "alt_names" = []
+    "common_name" = []
+    "csr" = []
+    "exclude_cn_from_sans" = [true]
+  }
+}
+
+path "demo/pki/etcd-k8s/sign/peer" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "alt_names" = []
+    "common_name" = []
+    "csr" = []
+    "exclude_cn_from_sans" = [true]
+  }
+}
+
+path "demo/pki/etcd-overlay/sign/server" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "alt_names" = []
+    "common_name" = []
+    "csr" = []
+    "exclude_cn_from_sans" = [true]
+  }
+}
+
+path "demo/pki/etcd-overlay/sign/peer" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "alt_names" = []
+    "common_name" = []
+    "csr" = []
+    "exclude_cn_from_sans" = [true]
+  }
+}
+
+path "demo/pki/etcd-overlay/sign/root" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "common_name" = ["root"]
+    "csr" = []
+    "exclude_cn_from_sans" = [true]
+  }
+}
+
+# its own host key
+path "demo/ssh/host/sign/machine" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "cert_type" = ["host"]
+    "public_key" = []
+    "valid_principals" = []
+  }
+}
