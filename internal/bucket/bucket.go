@@ -50,6 +50,9 @@ func New(region string, credentials aws.CredentialsProvider) *Client {
 	return newClient(region, credentials, &http.Client{})
 }
 
+// Of returns a client by somebody's configuration.
+func Of(c aws.Config) *Client { return &Client{s3.NewFromConfig(c)} }
+
 func newClient(region string, credentials aws.CredentialsProvider, by *http.Client) *Client {
 	return &Client{s3.New(s3.Options{Region: region, Credentials: aws.NewCredentialsCache(credentials), HTTPClient: by, RetryMaxAttempts: 2,
 		// TLS sees to it that nothing is changed on the way.

@@ -12,10 +12,10 @@ import (
 	"ashlar.dev/ashlar/internal/vault"
 )
 
-// What machines of a cloud find in its bucket: nobody can write on their disks before they are in the cluster.
+// publishedCA is what machines of a cloud find in its bucket: nobody can write on their disks before they are in the cluster.
 const publishedCA = "vault-ca.pem"
 
-// publishedListener is the certificate that a Vault machine made for itself.
+// publishedListener is what a Vault machine puts there: the certificate that it made for itself.
 func publishedListener(machine string) string { return "vault/" + machine + ".pem" }
 
 // cloud is the provider, if its machines prove by themselves which they are.

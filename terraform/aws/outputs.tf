@@ -15,6 +15,11 @@ output "api_endpoint" {
   description = "Where nodes and kubectl find the API: the internal load balancer, as host:port"
 }
 
+output "vpc_id" {
+  value       = module.hub.network.vpc_id
+  description = "The VPC that the machines are in"
+}
+
 output "nat_addresses" {
   value       = module.hub.nat_addresses
   description = "The addresses that the internet sees machines come from, by zone. Of an existing VPC: none that are known"

@@ -99,7 +99,7 @@ func machinesOf(c *v1alpha1.Cluster, out *Outputs, instances []types.Instance) [
 			continue // it has none yet
 		}
 		all = append(all, provider.Machine{Name: MemberName(aws.ToString(i.InstanceId), c.Spec.Provider.AWS.Region), Role: roleOf(c, pool),
-			Address: address, State: stateOf(i)})
+			Address: address, State: stateOf(i), Pool: pool})
 	}
 	slices.SortFunc(all, func(a, b provider.Machine) int { return cmp.Compare(a.Name, b.Name) })
 	return all

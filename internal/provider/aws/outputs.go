@@ -13,6 +13,7 @@ type Outputs struct {
 	VaultAddresses []string              `json:"vault_addresses"`
 	BastionAddress netip.Addr            `json:"bastion_address"`
 	APIEndpoint    string                `json:"api_endpoint"`
+	VPC            string                `json:"vpc_id"`
 	NATAddresses   map[string]netip.Addr `json:"nat_addresses"` // by zone
 	Buckets        map[string]string     `json:"buckets"`       // state, backup, bundle
 	Machines       map[string]Made       `json:"machines"`

@@ -10,7 +10,7 @@ locals {
       role              = m.role
       machine           = name
       pool              = ""
-      attestation_mount = "${local.cluster}-machine"
+      attestation_mount = "${local.cluster}/aws-machine"
       attestation_role  = name
       data              = true
       packages          = []
@@ -22,7 +22,7 @@ locals {
       role              = g.role
       machine           = ""
       pool              = pool
-      attestation_mount = "${local.cluster}-pool"
+      attestation_mount = "${local.cluster}/aws-pool"
       attestation_role  = pool
       data              = false
       packages          = g.role == "worker" ? local.worker_packages : []

@@ -16,7 +16,7 @@ locals {
       role              = m.role
       machine           = name
       pool              = ""
-      attestation_mount = "${var.cluster}-machine"
+      attestation_mount = "${var.cluster}/aws-machine"
       attestation_role  = name
       data              = m.role == "vault"
       packages          = []

@@ -9,7 +9,7 @@ locals {
       role              = "hub"
       machine           = var.name
       pool              = ""
-      attestation_mount = "${local.cluster}-machine"
+      attestation_mount = "${local.cluster}/aws-machine"
       attestation_role  = var.name
       data              = false
       packages          = ["fontconfig", "git", "java-21-openjdk-headless"]
