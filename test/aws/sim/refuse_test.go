@@ -103,7 +103,9 @@ func TestValidate(t *testing.T) {
 }
 
 // words joins the lines into which tofu breaks what it says.
-func words(err error) string { return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "│", "")), " ") }
+func words(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "│", "")), " ")
+}
 
 // two networks, of which the second is used for what must be apart.
 const two = `

@@ -236,18 +236,27 @@ func madeGroup(o *object) {
 
 // members are the instances that a group has at any time. They are in the world, and in nobody's state.
 func (o *object) members() {
+	name, subnets := o.str("name"), texts(o.values["vpc_zone_identifier"])
 	n, _ := strconv.Atoi(o.str("desired_capacity"))
-	subnets := texts(o.values["vpc_zone_identifier"])
+	if err := o.s.world.removeBeside("aws_autoscaling_group", "", name); err != nil {
+		o.fail("aws_autoscaling_group: %w", err)
+	}
 	if len(subnets) == 0 {
 		return
 	}
+	tags := map[string]string{"aws:autoscaling:groupName": name}
+	for _, t := range o.values["tag"].AsValueSlice() {
+		if tag := (&object{values: t.AsValueMap()}); tag.yes("propagate_at_launch") {
+			tags[tag.str("key")] = tag.str("value")
+		}
+	}
 	for i := range n {
-		m := &object{s: o.s, typ: "aws_instance", values: map[string]cty.Value{"id": cty.StringVal(fmt.Sprintf("%s %d", o.str("name"), i))}}
-		id := m.form("i-{17}")
-		subnet := subnets[i%len(subnets)]
+		m := &object{s: o.s, typ: "aws_instance", values: map[string]cty.Value{"id": cty.StringVal(fmt.Sprintf("%s %d", name, i))}}
+		id, subnet := m.form("i-{17}"), subnets[i%len(subnets)]
 		m.values["id"] = cty.StringVal(id)
-		o.beside("aws_instance", id, map[string]string{
-			"subnet_id": subnet, "private_ip": m.address(subnet), "instance_state": "running", "group": o.str("name"),
+		o.beside("aws_instance", id, map[string]any{
+			"subnet_id": subnet, "availability_zone": o.of("aws_subnet", subnet, "availability_zone"), "private_ip": m.address(subnet),
+			"instance_state": "running", "tags": tags, "group": name,
 		})
 	}
 }
