@@ -61,6 +61,7 @@ var storageKinds = map[string]kind{
 		made:     func(o *object) { o.alone("name") },
 		check: func(c *checked) {
 			c.matches(length(1, 512, `[a-zA-Z0-9_/.#-]`), "name")
+			c.matches(someARN, "kms_key_id")
 			c.among("retention_in_days", "0", "1", "3", "5", "7", "14", "30", "60", "90", "120", "150", "180", "365", "400", "545", "731", "1096", "1827",
 				"2192", "2557", "2922", "3288", "3653")
 		},
