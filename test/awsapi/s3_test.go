@@ -23,6 +23,9 @@ func TestS3Backend(t *testing.T) {
 	w.must("init", "-input=false")
 	w.must("apply", "-input=false", "-auto-approve", "-var=value=one")
 	w.must("apply", "-input=false", "-auto-approve", "-var=value=two")
+	if out, err := w.run("workspace", "list"); err != nil || !strings.Contains(out, "* default") {
+		t.Errorf("listing workspaces: %v\n%s", err, out)
+	}
 	var state struct {
 		Outputs map[string]struct{ Value string }
 	}
