@@ -56,7 +56,7 @@ func TestValidate(t *testing.T) {
 			ami           = "ami-1"
 			instance_type = "t3.small"
 			public_ip     = "203.0.113.1"
-		}`: `Can't configure a value for "public_ip"`,
+		}`: `unconfigurable attribute: "public_ip"`,
 		`resource "aws_instance" "a" {
 			ami           = "ami-1"
 			instance_type = "t3.small"
@@ -103,7 +103,9 @@ func TestValidate(t *testing.T) {
 }
 
 // words joins the lines into which tofu breaks what it says.
-func words(err error) string { return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "│", "")), " ") }
+func words(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "│", "")), " ")
+}
 
 // two networks, of which the second is used for what must be apart.
 const two = `
@@ -156,6 +158,9 @@ func TestApplyRefuses(t *testing.T) {
 			private_ips = ["10.0.1.10"]
 			depends_on  = [aws_network_interface.a]
 		}`: `InvalidIPAddress.InUse`,
+		`resource "aws_eip" "a" {
+			count = 6
+		}`: `AddressLimitExceeded`,
 		`resource "aws_lb" "a" {
 			name               = "a"
 			load_balancer_type = "network"

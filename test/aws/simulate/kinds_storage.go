@@ -6,7 +6,7 @@ var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 
 // ofBucket is a part of a bucket's configuration, which the provider has as a resource of its own.
 func ofBucket(k kind) kind {
-	k.id, k.replace = "{bucket}", "bucket expected_bucket_owner "+k.replace
+	k.id, k.replace = "{bucket}", "bucket "+k.replace
 	check := k.check
 	k.check = func(c *checked) {
 		c.matches(bucketName, "bucket")
@@ -34,12 +34,12 @@ var storageKinds = map[string]kind{
 		},
 		check: func(c *checked) { c.matches(bucketName, "bucket") },
 	},
-	"aws_s3_bucket_versioning":                           ofBucket(kind{}),
-	"aws_s3_bucket_server_side_encryption_configuration": ofBucket(kind{}),
-	"aws_s3_bucket_logging":                              ofBucket(kind{}),
-	"aws_s3_bucket_object_lock_configuration":            ofBucket(kind{}),
+	"aws_s3_bucket_versioning":                           ofBucket(kind{replace: "expected_bucket_owner"}),
+	"aws_s3_bucket_server_side_encryption_configuration": ofBucket(kind{replace: "expected_bucket_owner"}),
+	"aws_s3_bucket_logging":                              ofBucket(kind{replace: "expected_bucket_owner"}),
+	"aws_s3_bucket_object_lock_configuration":            ofBucket(kind{replace: "expected_bucket_owner"}),
 	"aws_s3_bucket_ownership_controls":                   ofBucket(kind{}),
-	"aws_s3_bucket_lifecycle_configuration":              ofBucket(kind{}),
+	"aws_s3_bucket_lifecycle_configuration":              ofBucket(kind{replace: "expected_bucket_owner"}),
 	"aws_s3_bucket_policy":                               ofBucket(kind{check: func(c *checked) { c.policy("policy", 20480) }}),
 	"aws_s3_bucket_public_access_block": ofBucket(kind{defaults: map[string]any{
 		"block_public_acls": false, "block_public_policy": false, "ignore_public_acls": false, "restrict_public_buckets": false,
@@ -56,11 +56,12 @@ var storageKinds = map[string]kind{
 	},
 	"aws_cloudwatch_log_group": {
 		id: "{name}", arn: "logs:{region}:{account}:log-group:{name}", replace: "name name_prefix log_group_class",
-		defaults: map[string]any{"retention_in_days": 0, "skip_destroy": false, "log_group_class": "STANDARD"},
+		defaults: map[string]any{"retention_in_days": 0, "skip_destroy": false},
 		atMost:   []string{"name name_prefix"},
-		made:     func(o *object) { o.alone("name") },
+		made:     func(o *object) { o.alone("name"); o.set("log_group_class", "STANDARD") },
 		check: func(c *checked) {
 			c.matches(length(1, 512, `[a-zA-Z0-9_/.#-]`), "name")
+			c.matches(someARN, "kms_key_id")
 			c.among("retention_in_days", "0", "1", "3", "5", "7", "14", "30", "60", "90", "120", "150", "180", "365", "400", "545", "731", "1096", "1827",
 				"2192", "2557", "2922", "3288", "3653")
 		},
