@@ -41,13 +41,13 @@ func TestSabotage(t *testing.T) {
 		{"IAM allows no more than what is listed", "hub/iam.tf", `Resource = aws_kms_key.this["vault"].arn`, `Resource = "*"`},
 		{"each machine and pool has a profile of its own", "cluster/workers.tf", "aws_iam_instance_profile.this[each.key].name", `aws_iam_instance_profile.this["worker"].name`},
 		{"security group rules are the declared ones", "hub/security.tf", `r.from == "operator" ? "bastion" : r.from`, `r.from == "operator" ? "worker" : r.from`},
-		{"security group rules are the declared ones", "hub/security.tf", "security_group_id = aws_security_group.role[each.value.to].id", `security_group_id = aws_security_group.role["vault"].id`},
+		{"security group rules are the declared ones", "hub/security.tf", "cidr_ipv4         = each.value.cidr", `cidr_ipv4         = "0.0.0.0/0"`},
 		{"no rules inside groups", "hub/security.tf", `  tags = { Name = "${var.cluster}-${each.key}" }`,
 			"  egress {\n    protocol    = \"-1\"\n    from_port   = 0\n    to_port     = 0\n    cidr_blocks = [\"0.0.0.0/0\"]\n  }\n"},
 		{"the default group is empty", "hub/network.tf", `  tags = { Name = "${var.cluster}-default-closed" }`,
 			"  ingress {\n    protocol  = \"-1\"\n    from_port = 0\n    to_port   = 0\n    self      = true\n  }\n"},
 		{"public load balancers end TLS by today's policy", "foreman/alb.tf", "ELBSecurityPolicy-TLS13-1-2-2021-06", "ELBSecurityPolicy-2016-08"},
-		{"user data is small, and cloud-init's", "hub/vault.tf", "user_data            = local.user_data[each.key]", "user_data            = \"echo\""},
+		{"user data is small, and cloud-init's", "cluster/workers.tf", "base64encode(local.group_user_data[each.key])", `base64encode("echo")`},
 		{"everything has the cluster's tag", "main.tf", `"ashlar.dev/cluster" = var.cluster`, `"ashlar.dev/other" = var.cluster`},
 	} {
 		t.Run(s.invariant+" "+s.file, func(t *testing.T) {
