@@ -2,6 +2,7 @@ package sim
 
 import (
 	"maps"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -10,7 +11,18 @@ const network = "testdata/network"
 
 // A module's whole life: everything is created as planned, a second plan finds nothing to do, and nothing is left.
 func TestLife(t *testing.T) {
-	m := New(t, network)
+	tools := []string{Tofu(t)}
+	if p, there := Terraform(); there {
+		tools = append(tools, p)
+	}
+	for _, tool := range tools {
+		t.Run(filepath.Base(tool), func(t *testing.T) { life(t, tool) })
+	}
+}
+
+func life(t *testing.T, tool string) {
+	t.Helper()
+	m := New(t, network, WithTool(tool))
 	if err := m.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func (o *object) alone(names ...string) {
 }
 
 // beside puts an object into the world that comes with this one.
-func (o *object) beside(typ, id string, fields map[string]string) {
+func (o *object) beside(typ, id string, fields map[string]any) {
 	fields["id"] = id
 	text, err := json.Marshal(fields)
 	if err == nil {
@@ -73,7 +73,7 @@ func madeVPC(o *object) {
 		o.set("default_route_table_id", table)
 		o.set("default_network_acl_id", acl)
 		for typ, id := range map[string]string{"aws_security_group": group, "aws_route_table": table, "aws_network_acl": acl} {
-			o.beside(typ, id, map[string]string{"vpc_id": o.str("id"), "name": "default"})
+			o.beside(typ, id, map[string]any{"vpc_id": o.str("id"), "name": "default"})
 		}
 	}
 	o.set("dhcp_options_id", "dopt-00000000000000001")

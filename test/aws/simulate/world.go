@@ -100,10 +100,20 @@ func (w *World) put(typ, id string, v cty.Value) error {
 	})
 }
 
-// remove removes an object, and what came with it: what is beside others names it by its id or, a group, by its name.
+// remove removes an object, and what came with it.
 func (w *World) remove(typ, id, name string) error {
+	if err := w.removeBeside(typ, id, name); err != nil {
+		return err
+	}
 	return w.change(func(all objects) error {
 		delete(all[typ], id)
+		return nil
+	})
+}
+
+// removeBeside removes what came with an object: what is beside others names them, a VPC by its id, a group by its name.
+func (w *World) removeBeside(typ, id, name string) error {
+	return w.change(func(all objects) error {
 		for kind, members := range all {
 			if !strings.HasPrefix(kind, beside) {
 				continue
@@ -132,16 +142,18 @@ func (w *World) get(typ, id string, t cty.Type) (cty.Value, error) {
 	return found, err
 }
 
-// all returns the objects of a type, in the order of their ids.
+// all returns the objects of a type, in the order of their ids, and then those beside others.
 func (w *World) all(typ string, t cty.Type) ([]cty.Value, error) {
 	var found []cty.Value
 	err := w.change(func(all objects) error {
-		for _, id := range slices.Sorted(maps.Keys(all[typ])) {
-			v, err := lenient(all[typ][id], t)
-			if err != nil {
-				return fmt.Errorf("%s %s: %w", typ, id, err)
+		for _, kind := range []string{typ, beside + typ} {
+			for _, id := range slices.Sorted(maps.Keys(all[kind])) {
+				v, err := lenient(all[kind][id], t)
+				if err != nil {
+					return fmt.Errorf("%s %s: %w", kind, id, err)
+				}
+				found = append(found, v)
 			}
-			found = append(found, v)
 		}
 		return nil
 	})
