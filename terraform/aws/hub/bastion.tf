@@ -7,7 +7,7 @@ resource "aws_network_interface" "bastion" {
   description     = "${var.cluster} ${each.key}"
   subnet_id       = local.public_subnet_ids[each.value.zone]
   security_groups = [aws_security_group.role["bastion"].id]
-  private_ips     = var.existing_vpc == null ? [cidrhost(local.public_fixed[each.value.zone], 0)] : null
+  private_ips     = var.existing_vpc == null ? [cidrhost(local.public_fixed[each.value.zone], 1)] : null
 
   tags = { Name = "${var.cluster}-${each.key}" }
 

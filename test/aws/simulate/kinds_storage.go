@@ -6,7 +6,7 @@ var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 
 // ofBucket is a part of a bucket's configuration, which the provider has as a resource of its own.
 func ofBucket(k kind) kind {
-	k.id, k.replace = "{bucket}", "bucket expected_bucket_owner "+k.replace
+	k.id, k.replace = "{bucket}", "bucket "+k.replace
 	check := k.check
 	k.check = func(c *checked) {
 		c.matches(bucketName, "bucket")
@@ -34,12 +34,12 @@ var storageKinds = map[string]kind{
 		},
 		check: func(c *checked) { c.matches(bucketName, "bucket") },
 	},
-	"aws_s3_bucket_versioning":                           ofBucket(kind{}),
-	"aws_s3_bucket_server_side_encryption_configuration": ofBucket(kind{}),
-	"aws_s3_bucket_logging":                              ofBucket(kind{}),
-	"aws_s3_bucket_object_lock_configuration":            ofBucket(kind{}),
+	"aws_s3_bucket_versioning":                           ofBucket(kind{replace: "expected_bucket_owner"}),
+	"aws_s3_bucket_server_side_encryption_configuration": ofBucket(kind{replace: "expected_bucket_owner"}),
+	"aws_s3_bucket_logging":                              ofBucket(kind{replace: "expected_bucket_owner"}),
+	"aws_s3_bucket_object_lock_configuration":            ofBucket(kind{replace: "expected_bucket_owner"}),
 	"aws_s3_bucket_ownership_controls":                   ofBucket(kind{}),
-	"aws_s3_bucket_lifecycle_configuration":              ofBucket(kind{}),
+	"aws_s3_bucket_lifecycle_configuration":              ofBucket(kind{replace: "expected_bucket_owner"}),
 	"aws_s3_bucket_policy":                               ofBucket(kind{check: func(c *checked) { c.policy("policy", 20480) }}),
 	"aws_s3_bucket_public_access_block": ofBucket(kind{defaults: map[string]any{
 		"block_public_acls": false, "block_public_policy": false, "ignore_public_acls": false, "restrict_public_buckets": false,
