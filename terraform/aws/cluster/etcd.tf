@@ -17,7 +17,7 @@ resource "aws_network_interface" "etcd" {
 resource "aws_instance" "etcd" {
   for_each = var.machines
 
-  ami                  = var.network.image_id
+  ami                  = var.network.image.id
   instance_type        = each.value.instance_type
   iam_instance_profile = aws_iam_instance_profile.this[each.key].name
   user_data            = local.etcd_user_data[each.key]

@@ -28,7 +28,7 @@ resource "aws_eip" "bastion" {
 resource "aws_instance" "bastion" {
   for_each = local.bastion
 
-  ami                  = local.image_id
+  ami                  = local.image.id
   instance_type        = each.value.instance_type
   iam_instance_profile = aws_iam_instance_profile.machine[each.key].name
   user_data            = local.user_data[each.key]

@@ -17,7 +17,7 @@ resource "aws_network_interface" "vault" {
 resource "aws_instance" "vault" {
   for_each = local.vault
 
-  ami                  = local.image_id
+  ami                  = local.image.id
   instance_type        = each.value.instance_type
   iam_instance_profile = aws_iam_instance_profile.machine[each.key].name
   user_data            = local.user_data[each.key]
