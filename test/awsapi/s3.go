@@ -32,7 +32,9 @@ type version struct {
 }
 
 // settings are parts of a bucket's configuration that are kept as they come, and done nothing with, except for versioning.
-var settings = []string{"versioning", "encryption", "publicAccessBlock", "policy", "ownershipControls", "lifecycle", "logging", "tagging", "object-lock"}
+var settings = []string{
+	"versioning", "encryption", "publicAccessBlock", "policy", "ownershipControls", "lifecycle", "logging", "tagging", "object-lock",
+}
 
 // Object is what an object holds, if it is there.
 func (c *Cloud) Object(bucket, key string) ([]byte, bool) {
@@ -151,7 +153,9 @@ func (c *Cloud) setting(w http.ResponseWriter, r *http.Request, b *Bucket, name 
 }
 
 // versioned tells whether old versions are kept.
-func (b *Bucket) versioned() bool { return strings.Contains(b.Settings["versioning"], "<Status>Enabled</Status>") }
+func (b *Bucket) versioned() bool {
+	return strings.Contains(b.Settings["versioning"], "<Status>Enabled</Status>")
+}
 
 // newest is the object that a key has now, or nil.
 func (b *Bucket) newest(key string) *version {

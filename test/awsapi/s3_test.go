@@ -23,6 +23,9 @@ func TestS3Backend(t *testing.T) {
 	w.must("init", "-input=false")
 	w.must("apply", "-input=false", "-auto-approve", "-var=value=one")
 	w.must("apply", "-input=false", "-auto-approve", "-var=value=two")
+	if out, err := w.run("workspace", "list"); err != nil || !strings.Contains(out, "* default") {
+		t.Errorf("listing workspaces: %v\n%s", err, out)
+	}
 	var state struct {
 		Outputs map[string]struct{ Value string }
 	}
@@ -82,7 +85,8 @@ func TestS3Refuses(t *testing.T) {
 	}
 	open := newWork(t, c)
 	open.must("init", "-input=false", "-reconfigure", "-backend-config=kms_key_id="+strings.Replace(stateKey, "1111", "9999", 1))
-	if _, err := open.run("apply", "-input=false", "-auto-approve", "-var=value=x"); err == nil || !strings.Contains(err.Error(), "must be encrypted with "+stateKey) {
+	_, err := open.run("apply", "-input=false", "-auto-approve", "-var=value=x")
+	if err == nil || !strings.Contains(err.Error(), "must be encrypted with "+stateKey) {
 		t.Errorf("with another key: %v, want it to be refused", err)
 	}
 }
@@ -117,7 +121,8 @@ func newWork(t *testing.T, c *Cloud) *work {
 		t.Skip("needs tofu: set ASHLAR_TEST_BUNDLE, as make does")
 	}
 	w := &work{t: t, tofu: tofu, dir: t.TempDir()}
-	w.env = append(append(os.Environ(), c.Environment()...), "AWS_ENDPOINT_URL="+c.URL(), "TF_IN_AUTOMATION=1", "CHECKPOINT_DISABLE=1", "TF_CLI_ARGS=-no-color")
+	w.env = append(append(os.Environ(), c.Environment()...), "AWS_ENDPOINT_URL="+c.URL(), "TF_IN_AUTOMATION=1", "CHECKPOINT_DISABLE=1",
+		"TF_CLI_ARGS=-no-color")
 	w.write(fmt.Sprintf(`
 terraform {
   backend "s3" {

@@ -1,6 +1,8 @@
 package schema
 
 import (
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/zclconf/go-cty/cty"
@@ -32,6 +34,32 @@ func TestLoad(t *testing.T) {
 	rules := p.Resources["aws_security_group"].Attributes["ingress"]
 	if !rules.Type.IsSetType() || !rules.Type.ElementType().HasAttribute("cidr_blocks") {
 		t.Errorf("aws_security_group.ingress: %#v", rules.Type)
+	}
+}
+
+// aws.json is of types.txt: what is added there is wanted here.
+func TestTypes(t *testing.T) {
+	p, err := Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("types.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		kind, name, data := strings.Cut(strings.TrimSpace(line), " ")
+		switch {
+		case strings.HasPrefix(line, "#"):
+			continue
+		case data && p.Data[name] == nil, !data && p.Resources[kind] == nil:
+			t.Errorf("%sis not in aws.json: run generate.mjs", line)
+		}
+		n++
+	}
+	if have := len(p.Resources) + len(p.Data); have != n {
+		t.Errorf("aws.json has %d types, types.txt names %d: run generate.mjs", have, n)
 	}
 }
 

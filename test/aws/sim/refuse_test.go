@@ -56,7 +56,7 @@ func TestValidate(t *testing.T) {
 			ami           = "ami-1"
 			instance_type = "t3.small"
 			public_ip     = "203.0.113.1"
-		}`: `Can't configure a value for "public_ip"`,
+		}`: `unconfigurable attribute: "public_ip"`,
 		`resource "aws_instance" "a" {
 			ami           = "ami-1"
 			instance_type = "t3.small"
@@ -158,6 +158,9 @@ func TestApplyRefuses(t *testing.T) {
 			private_ips = ["10.0.1.10"]
 			depends_on  = [aws_network_interface.a]
 		}`: `InvalidIPAddress.InUse`,
+		`resource "aws_eip" "a" {
+			count = 6
+		}`: `AddressLimitExceeded`,
 		`resource "aws_lb" "a" {
 			name               = "a"
 			load_balancer_type = "network"

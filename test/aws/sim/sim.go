@@ -59,12 +59,12 @@ var shared = sync.OnceValues(func() (string, error) {
 	if c := os.Getenv("ASHLAR_AWS_CLI_CONFIG"); c != "" {
 		return c, nil
 	}
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("ashlar-aws-%d", os.Getuid()))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
+	dir, err := place(ctx)
+	if err != nil {
+		return "", err
+	}
 	return Setup(ctx, dir)
 })
 

@@ -141,8 +141,8 @@ func TestPolicies(t *testing.T) {
 		t.Fatal(err)
 	}
 	some := `{"Version": "2012-10-17", "Statement": [
-		{"Sid": "Read", "Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetObject"], "Resource": ["arn:aws:s3:::demo/${aws:username}/*", "arn:aws:s3:::demo"],
-		 "Condition": {"StringEquals": {"aws:PrincipalAccount": "111122223333"}}},
+		{"Sid": "Read", "Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetObject"],
+		 "Resource": ["arn:aws:s3:::demo/${aws:username}/*", "arn:aws:s3:::demo"], "Condition": {"StringEquals": {"aws:PrincipalAccount": "111122223333"}}},
 		{"Effect": "Deny", "NotAction": "s3:*", "Resource": "*", "Principal": {"AWS": "*"}}]}`
 	more := `{"Version": "2012-10-17", "Statement": [
 		{"Sid": "Read", "Effect": "Deny", "Action": "s3:GetObject", "Resource": "*"},

@@ -21,7 +21,7 @@ func readOnly(b *schema.Block, config cty.Value) (out []error) {
 	}
 	for _, name := range sorted(b.Attributes) {
 		if a := b.Attributes[name]; a.Computed && !a.Optional && !config.GetAttr(name).IsNull() {
-			out = append(out, fmt.Errorf("Can't configure a value for %q: its value will be decided automatically", name)) //nolint:staticcheck // the SDK's words
+			out = append(out, fmt.Errorf("value for unconfigurable attribute: %q is for AWS to say", name))
 		}
 	}
 	for _, name := range sorted(b.Blocks) {

@@ -21,6 +21,11 @@ var balancerKinds = map[string]kind{
 			"drop_invalid_header_fields": false, "xff_header_processing_mode": "append", "dns_record_client_routing_policy": "any_availability_zone",
 			"access_logs.enabled": false, "connection_logs.enabled": false,
 		},
+		onlyIf: map[string]map[string]string{"load_balancer_type": {
+			"application": "client_keep_alive desync_mitigation_mode drop_invalid_header_fields enable_http2 enable_tls_version_and_cipher_suite_headers " +
+				"enable_waf_fail_open enable_xff_client_port idle_timeout preserve_host_header xff_header_processing_mode",
+			"network": "dns_record_client_routing_policy",
+		}},
 		one: []string{"subnets subnet_mapping"}, atMost: []string{"name name_prefix"},
 		made: madeBalancer,
 		check: func(c *checked) {
@@ -50,7 +55,9 @@ var balancerKinds = map[string]kind{
 			o.set("load_balancing_cross_zone_enabled", "use_load_balancer_configuration")
 			o.set("preserve_client_ip", fmt.Sprint(o.str("target_type") == "instance"))
 			o.set("protocol_version", map[bool]string{true: "HTTP1"}[strings.HasPrefix(o.str("protocol"), "HTTP")])
-			o.setBlock("health_check", map[string]any{"enabled": true, "healthy_threshold": 3, "unhealthy_threshold": 3, "interval": 30, "port": "traffic-port", "protocol": o.str("protocol")})
+			o.setBlock("health_check", map[string]any{
+				"enabled": true, "healthy_threshold": 3, "unhealthy_threshold": 3, "interval": 30, "port": "traffic-port", "protocol": o.str("protocol"),
+			})
 		},
 		check: func(c *checked) {
 			c.matches(balancerName, "name")

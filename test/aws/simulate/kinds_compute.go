@@ -34,6 +34,9 @@ var computeKinds = map[string]kind{
 		id: "lt-{17}", arn: ec2 + "launch-template/{id}", replace: "name name_prefix", late: "metadata_options", changing: "latest_version default_version",
 		atMost: []string{"name name_prefix", "default_version update_default_version", "security_group_names vpc_security_group_ids"},
 		made: func(o *object) {
+			if p := o.first("iam_instance_profile", "name"); p != "" && o.s.world.path != "" && o.of("aws_iam_instance_profile", p, "id") == "" {
+				o.fail("aws_launch_template: there is no instance profile %s", p)
+			}
 			version := 1
 			if !o.fresh {
 				version, _ = strconv.Atoi((&object{values: o.prior.AsValueMap()}).str("latest_version"))
@@ -103,14 +106,16 @@ var computeKinds = map[string]kind{
 				c.fail("aws_ebs_volume: size or snapshot_id must be given")
 			}
 			c.among("type", "standard", "gp2", "gp3", "io1", "io2", "sc1", "st1")
+			c.matches(someARN, "kms_key_id")
 		},
 	},
 	"aws_volume_attachment": {
 		id: "vai-{10}", replace: "device_name instance_id volume_id",
 		made: func(o *object) {
-			volume, instance := o.of("aws_ebs_volume", o.str("volume_id"), "availability_zone"), o.of("aws_instance", o.str("instance_id"), "availability_zone")
-			if volume != "" && instance != "" && volume != instance {
-				o.fail("aws_volume_attachment: InvalidVolume.ZoneMismatch: %s is in %s, %s in %s", o.str("volume_id"), volume, o.str("instance_id"), instance)
+			volume, instance := o.str("volume_id"), o.str("instance_id")
+			here, there := o.of("aws_ebs_volume", volume, "availability_zone"), o.of("aws_instance", instance, "availability_zone")
+			if here != "" && there != "" && here != there {
+				o.fail("aws_volume_attachment: InvalidVolume.ZoneMismatch: %s is in %s, %s in %s", volume, here, instance, there)
 			}
 			o.alone("volume_id")
 			o.alone("instance_id", "device_name")
@@ -182,10 +187,12 @@ func madeInstance(o *object) {
 		o.set("vpc_security_group_ids", []string{group})
 	}
 	o.setBlock("metadata_options", map[string]any{
-		"http_endpoint": "enabled", "http_protocol_ipv6": "disabled", "http_put_response_hop_limit": 2, "http_tokens": "required", "instance_metadata_tags": "disabled",
+		"http_endpoint": "enabled", "http_protocol_ipv6": "disabled", "http_put_response_hop_limit": 2, "http_tokens": "required",
+		"instance_metadata_tags": "disabled",
 	})
 	o.setBlock("root_block_device", map[string]any{
-		"delete_on_termination": true, "device_name": "/dev/sda1", "volume_id": o.form("vol-{17}"), "volume_size": 10, "volume_type": "gp3", "iops": 3000, "throughput": 125,
+		"delete_on_termination": true, "device_name": "/dev/sda1", "volume_id": o.form("vol-{17}"), "volume_size": 10, "volume_type": "gp3",
+		"iops": 3000, "throughput": 125,
 	})
 	o.setNested("root_block_device", "device_name", "/dev/sda1")
 	o.setNested("root_block_device", "volume_size", 10)

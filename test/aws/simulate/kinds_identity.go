@@ -10,6 +10,7 @@ var (
 	identityName = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
 	roleName     = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
 	identityText = regexp.MustCompile(`^[\x{0009}\x{000A}\x{000D}\x{0020}-\x{007E}\x{00A1}-\x{00FF}]{0,1000}$`)
+	someARN      = regexp.MustCompile(`^arn:aws[a-z-]*:`)
 	aliasName    = regexp.MustCompile(`^alias/[a-zA-Z0-9/_-]{1,250}$`)
 )
 

@@ -49,8 +49,9 @@ var networkKinds = map[string]kind{
 		},
 	},
 	"aws_eip": {
-		id: "eipalloc-{17}", arn: ec2 + "elastic-ip/{id}", replace: "address domain public_ipv4_pool network_border_group customer_owned_ipv4_pool ipam_pool_id",
-		atMost: []string{"instance network_interface"}, made: madeEIP,
+		id: "eipalloc-{17}", arn: ec2 + "elastic-ip/{id}",
+		replace: "address domain public_ipv4_pool network_border_group customer_owned_ipv4_pool ipam_pool_id",
+		atMost:  []string{"instance network_interface"}, made: madeEIP,
 	},
 	"aws_eip_association": {
 		id: "eipassoc-{17}", replace: "allocation_id allow_reassociation instance_id network_interface_id private_ip_address public_ip",
@@ -183,6 +184,7 @@ var rule = kind{
 	one: []string{"cidr_ipv4 cidr_ipv6 prefix_list_id referenced_security_group_id"},
 	made: func(o *object) {
 		o.set("security_group_rule_id", o.str("id"))
+		o.quota(60, "RulesPerSecurityGroupLimitExceeded", "security_group_id")
 		o.alone("security_group_id", "ip_protocol", "from_port", "to_port", "cidr_ipv4", "cidr_ipv6", "prefix_list_id", "referenced_security_group_id")
 	},
 	check: func(c *checked) {

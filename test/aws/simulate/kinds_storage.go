@@ -56,11 +56,12 @@ var storageKinds = map[string]kind{
 	},
 	"aws_cloudwatch_log_group": {
 		id: "{name}", arn: "logs:{region}:{account}:log-group:{name}", replace: "name name_prefix log_group_class",
-		defaults: map[string]any{"retention_in_days": 0, "skip_destroy": false, "log_group_class": "STANDARD"},
+		defaults: map[string]any{"retention_in_days": 0, "skip_destroy": false},
 		atMost:   []string{"name name_prefix"},
-		made:     func(o *object) { o.alone("name") },
+		made:     func(o *object) { o.alone("name"); o.set("log_group_class", "STANDARD") },
 		check: func(c *checked) {
 			c.matches(length(1, 512, `[a-zA-Z0-9_/.#-]`), "name")
+			c.matches(someARN, "kms_key_id")
 			c.among("retention_in_days", "0", "1", "3", "5", "7", "14", "30", "60", "90", "120", "150", "180", "365", "400", "545", "731", "1096", "1827",
 				"2192", "2557", "2922", "3288", "3653")
 		},

@@ -47,6 +47,19 @@ func (o *object) alone(names ...string) {
 	}
 }
 
+// quota refuses one more of its type than AWS gives at first, of those with the same of some attributes.
+func (o *object) quota(most int, code string, names ...string) {
+	n := 1
+	for _, other := range o.others(o.typ) {
+		if !slices.ContainsFunc(names, func(n string) bool { return other.str(n) != o.str(n) }) {
+			n++
+		}
+	}
+	if n > most {
+		o.fail("%s: %s: %d, and the quota is %d", o.typ, code, n, most)
+	}
+}
+
 // beside puts an object into the world that comes with this one.
 func (o *object) beside(typ, id string, fields map[string]any) {
 	fields["id"] = id
@@ -141,6 +154,7 @@ func privateName(address, region string) string {
 }
 
 func madeEIP(o *object) {
+	o.quota(5, "AddressLimitExceeded")
 	o.set("domain", "vpc")
 	o.set("allocation_id", o.str("id"))
 	o.set("public_ip", o.public())
@@ -176,6 +190,9 @@ func madeInterface(o *object) {
 		o.set("security_groups", []string{group})
 	}
 	p, err := netip.ParsePrefix(o.of("aws_subnet", subnet, "cidr_block"))
+	if n := len(texts(o.values["security_groups"])); n > 5 {
+		o.fail("aws_network_interface: SecurityGroupsPerInterfaceLimitExceeded: %d, and the quota is 5", n)
+	}
 	for _, ip := range ips {
 		a, bad := netip.ParseAddr(ip)
 		if bad != nil || err == nil && !p.Contains(a) {

@@ -77,13 +77,14 @@ type planner struct {
 func (p planner) block(path string, b *schema.Block, prior, proposed, config cty.Value) map[string]cty.Value {
 	after := proposed.AsValueMap()
 	fresh := prior.IsNull()
-	for name, a := range b.Attributes {
+	for _, name := range p.kind.inOrder(b.Attributes) {
+		a := b.Attributes[name]
 		if !after[name].IsNull() {
 			continue
 		}
 		byDefault, has := p.kind.defaults[path+name]
 		switch {
-		case has:
+		case has && p.kind.hasDefault(name, after):
 			after[name] = value(byDefault, a.Type)
 		case a.Computed && fresh:
 			after[name] = cty.UnknownVal(a.Type)

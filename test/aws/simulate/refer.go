@@ -33,6 +33,7 @@ var refers = map[string]struct{ typ, by string }{
 	"volume_id":                    {"aws_ebs_volume", "id"},
 	"load_balancer_arn":            {"aws_lb", "arn"},
 	"target_group_arn":             {"aws_lb_target_group", "arn"},
+	"lb_target_group_arn":          {"aws_lb_target_group", "arn"},
 	"target_group_arns":            {"aws_lb_target_group", "arn"},
 	"zone_id":                      {"aws_route53_zone", "zone_id"},
 	"bucket":                       {"aws_s3_bucket", "bucket"},

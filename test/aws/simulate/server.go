@@ -6,8 +6,9 @@ package simulate
 import (
 	"context"
 	"fmt"
+	"sync"
 
-	"github.com/hashicorp/terraform-plugin-go/tfprotov5"
+	proto "github.com/hashicorp/terraform-plugin-go/tfprotov5"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/msgpack"
 
@@ -16,13 +17,15 @@ import (
 
 // Server is one provider process.
 type Server struct {
-	tfprotov5.ProviderServer // what a provider without functions and ephemeral resources is never asked
+	proto.ProviderServer // what a provider without functions and ephemeral resources is never asked
 
 	schema  *schema.Provider
 	world   *World
 	account string
 	region  string
 	tags    map[string]cty.Value // default_tags
+
+	applying sync.Mutex // what else there is must not change between a look at it and what follows from that
 }
 
 // New makes a provider of an account, whose objects are kept in world.
@@ -31,25 +34,25 @@ func New(s *schema.Provider, w *World, account string) *Server {
 }
 
 // GetMetadata lists the types.
-func (s *Server) GetMetadata(context.Context, *tfprotov5.GetMetadataRequest) (*tfprotov5.GetMetadataResponse, error) {
-	out := &tfprotov5.GetMetadataResponse{}
+func (s *Server) GetMetadata(context.Context, *proto.GetMetadataRequest) (*proto.GetMetadataResponse, error) {
+	out := &proto.GetMetadataResponse{}
 	for name := range s.schema.Resources {
-		out.Resources = append(out.Resources, tfprotov5.ResourceMetadata{TypeName: name})
+		out.Resources = append(out.Resources, proto.ResourceMetadata{TypeName: name})
 	}
 	for name := range s.schema.Data {
-		out.DataSources = append(out.DataSources, tfprotov5.DataSourceMetadata{TypeName: name})
+		out.DataSources = append(out.DataSources, proto.DataSourceMetadata{TypeName: name})
 	}
 	return out, nil
 }
 
 // GetProviderSchema returns the real provider's schema.
-func (s *Server) GetProviderSchema(context.Context, *tfprotov5.GetProviderSchemaRequest) (*tfprotov5.GetProviderSchemaResponse, error) {
+func (s *Server) GetProviderSchema(context.Context, *proto.GetProviderSchemaRequest) (*proto.GetProviderSchemaResponse, error) {
 	config, err := s.schema.Config.Proto()
 	if err != nil {
 		return nil, err
 	}
-	out := &tfprotov5.GetProviderSchemaResponse{
-		Provider: config, ResourceSchemas: map[string]*tfprotov5.Schema{}, DataSourceSchemas: map[string]*tfprotov5.Schema{},
+	out := &proto.GetProviderSchemaResponse{
+		Provider: config, ResourceSchemas: map[string]*proto.Schema{}, DataSourceSchemas: map[string]*proto.Schema{},
 	}
 	for name, b := range s.schema.Resources {
 		if out.ResourceSchemas[name], err = b.Proto(); err != nil {
@@ -65,23 +68,25 @@ func (s *Server) GetProviderSchema(context.Context, *tfprotov5.GetProviderSchema
 }
 
 // GetResourceIdentitySchemas returns none.
-func (s *Server) GetResourceIdentitySchemas(context.Context, *tfprotov5.GetResourceIdentitySchemasRequest) (*tfprotov5.GetResourceIdentitySchemasResponse, error) {
-	return &tfprotov5.GetResourceIdentitySchemasResponse{}, nil
+func (s *Server) GetResourceIdentitySchemas(
+	context.Context, *proto.GetResourceIdentitySchemasRequest,
+) (*proto.GetResourceIdentitySchemasResponse, error) {
+	return &proto.GetResourceIdentitySchemasResponse{}, nil
 }
 
 // GetFunctions returns none.
-func (s *Server) GetFunctions(context.Context, *tfprotov5.GetFunctionsRequest) (*tfprotov5.GetFunctionsResponse, error) {
-	return &tfprotov5.GetFunctionsResponse{}, nil
+func (s *Server) GetFunctions(context.Context, *proto.GetFunctionsRequest) (*proto.GetFunctionsResponse, error) {
+	return &proto.GetFunctionsResponse{}, nil
 }
 
 // PrepareProviderConfig accepts what the schema does.
-func (s *Server) PrepareProviderConfig(_ context.Context, r *tfprotov5.PrepareProviderConfigRequest) (*tfprotov5.PrepareProviderConfigResponse, error) {
-	return &tfprotov5.PrepareProviderConfigResponse{PreparedConfig: r.Config}, nil
+func (s *Server) PrepareProviderConfig(_ context.Context, r *proto.PrepareProviderConfigRequest) (*proto.PrepareProviderConfigResponse, error) {
+	return &proto.PrepareProviderConfigResponse{PreparedConfig: r.Config}, nil
 }
 
 // ConfigureProvider takes the region and the default tags; credentials are neither needed nor looked at.
-func (s *Server) ConfigureProvider(_ context.Context, r *tfprotov5.ConfigureProviderRequest) (*tfprotov5.ConfigureProviderResponse, error) {
-	out := &tfprotov5.ConfigureProviderResponse{}
+func (s *Server) ConfigureProvider(_ context.Context, r *proto.ConfigureProviderRequest) (*proto.ConfigureProviderResponse, error) {
+	out := &proto.ConfigureProviderResponse{}
 	config, err := decode(r.Config, s.schema.Config.Type())
 	if err != nil {
 		return nil, err
@@ -104,21 +109,23 @@ func (s *Server) ConfigureProvider(_ context.Context, r *tfprotov5.ConfigureProv
 }
 
 // StopProvider has nothing to interrupt.
-func (s *Server) StopProvider(context.Context, *tfprotov5.StopProviderRequest) (*tfprotov5.StopProviderResponse, error) {
-	return &tfprotov5.StopProviderResponse{}, nil
+func (s *Server) StopProvider(context.Context, *proto.StopProviderRequest) (*proto.StopProviderResponse, error) {
+	return &proto.StopProviderResponse{}, nil
 }
 
 // ValidateResourceTypeConfig checks what the schema cannot say.
-func (s *Server) ValidateResourceTypeConfig(_ context.Context, r *tfprotov5.ValidateResourceTypeConfigRequest) (*tfprotov5.ValidateResourceTypeConfigResponse, error) {
+func (s *Server) ValidateResourceTypeConfig(
+	_ context.Context, r *proto.ValidateResourceTypeConfigRequest,
+) (*proto.ValidateResourceTypeConfigResponse, error) {
 	config, err := decode(r.Config, s.schema.Resources[r.TypeName].Type())
 	if err != nil {
 		return nil, err
 	}
-	return &tfprotov5.ValidateResourceTypeConfigResponse{Diagnostics: problems(check(r.TypeName, s.schema.Resources[r.TypeName], config))}, nil
+	return &proto.ValidateResourceTypeConfigResponse{Diagnostics: problems(check(r.TypeName, s.schema.Resources[r.TypeName], config))}, nil
 }
 
 // PlanResourceChange says what a change would come to.
-func (s *Server) PlanResourceChange(_ context.Context, r *tfprotov5.PlanResourceChangeRequest) (*tfprotov5.PlanResourceChangeResponse, error) {
+func (s *Server) PlanResourceChange(_ context.Context, r *proto.PlanResourceChangeRequest) (*proto.PlanResourceChangeResponse, error) {
 	b := s.schema.Resources[r.TypeName]
 	prior, proposed, config, err := decode3(b.Type(), r.PriorState, r.ProposedNewState, r.Config)
 	if err != nil {
@@ -132,7 +139,7 @@ func (s *Server) PlanResourceChange(_ context.Context, r *tfprotov5.PlanResource
 	if err != nil {
 		return nil, err
 	}
-	out := &tfprotov5.PlanResourceChangeResponse{PlannedState: state, UnsafeToUseLegacyTypeSystem: true}
+	out := &proto.PlanResourceChangeResponse{PlannedState: state, UnsafeToUseLegacyTypeSystem: true}
 	for _, p := range replace {
 		out.RequiresReplace = append(out.RequiresReplace, attributePath(p))
 	}
@@ -140,13 +147,15 @@ func (s *Server) PlanResourceChange(_ context.Context, r *tfprotov5.PlanResource
 }
 
 // ApplyResourceChange makes up what AWS would make.
-func (s *Server) ApplyResourceChange(_ context.Context, r *tfprotov5.ApplyResourceChangeRequest) (*tfprotov5.ApplyResourceChangeResponse, error) {
+func (s *Server) ApplyResourceChange(_ context.Context, r *proto.ApplyResourceChangeRequest) (*proto.ApplyResourceChangeResponse, error) {
 	b := s.schema.Resources[r.TypeName]
 	prior, planned, config, err := decode3(b.Type(), r.PriorState, r.PlannedState, r.Config)
 	if err != nil {
 		return nil, err
 	}
-	out := &tfprotov5.ApplyResourceChangeResponse{NewState: r.PriorState, UnsafeToUseLegacyTypeSystem: true}
+	out := &proto.ApplyResourceChangeResponse{NewState: r.PriorState, UnsafeToUseLegacyTypeSystem: true}
+	s.applying.Lock()
+	defer s.applying.Unlock()
 	made, err := s.apply(r.TypeName, b, prior, planned, config)
 	if err != nil {
 		out.Diagnostics = problems([]error{err})
@@ -157,7 +166,7 @@ func (s *Server) ApplyResourceChange(_ context.Context, r *tfprotov5.ApplyResour
 }
 
 // ReadResource returns the object as it is in the world now: a test may have changed it there.
-func (s *Server) ReadResource(_ context.Context, r *tfprotov5.ReadResourceRequest) (*tfprotov5.ReadResourceResponse, error) {
+func (s *Server) ReadResource(_ context.Context, r *proto.ReadResourceRequest) (*proto.ReadResourceResponse, error) {
 	b := s.schema.Resources[r.TypeName]
 	current, err := decode(r.CurrentState, b.Type())
 	if err != nil {
@@ -165,45 +174,47 @@ func (s *Server) ReadResource(_ context.Context, r *tfprotov5.ReadResourceReques
 	}
 	now, err := s.world.read(r.TypeName, current)
 	if err != nil {
-		return &tfprotov5.ReadResourceResponse{NewState: r.CurrentState, Diagnostics: problems([]error{err})}, nil
+		return &proto.ReadResourceResponse{NewState: r.CurrentState, Diagnostics: problems([]error{err})}, nil
 	}
 	state, err := encode(now, b.Type())
-	return &tfprotov5.ReadResourceResponse{NewState: state, Private: r.Private}, err
+	return &proto.ReadResourceResponse{NewState: state, Private: r.Private}, err
 }
 
 // ImportResourceState finds an object of the world by its id.
-func (s *Server) ImportResourceState(_ context.Context, r *tfprotov5.ImportResourceStateRequest) (*tfprotov5.ImportResourceStateResponse, error) {
+func (s *Server) ImportResourceState(_ context.Context, r *proto.ImportResourceStateRequest) (*proto.ImportResourceStateResponse, error) {
 	b := s.schema.Resources[r.TypeName]
 	found, err := s.world.get(r.TypeName, r.ID, b.Type())
 	if err != nil {
-		return &tfprotov5.ImportResourceStateResponse{Diagnostics: problems([]error{err})}, nil
+		return &proto.ImportResourceStateResponse{Diagnostics: problems([]error{err})}, nil
 	}
 	state, err := encode(found, b.Type())
-	return &tfprotov5.ImportResourceStateResponse{ImportedResources: []*tfprotov5.ImportedResource{{TypeName: r.TypeName, State: state}}}, err
+	return &proto.ImportResourceStateResponse{ImportedResources: []*proto.ImportedResource{{TypeName: r.TypeName, State: state}}}, err
 }
 
 // UpgradeResourceState reads a state as it was written: there is only one version of the schema.
-func (s *Server) UpgradeResourceState(_ context.Context, r *tfprotov5.UpgradeResourceStateRequest) (*tfprotov5.UpgradeResourceStateResponse, error) {
+func (s *Server) UpgradeResourceState(_ context.Context, r *proto.UpgradeResourceStateRequest) (*proto.UpgradeResourceStateResponse, error) {
 	t := s.schema.Resources[r.TypeName].Type()
 	value, err := fromJSON(r.RawState.JSON, t)
 	if err != nil {
 		return nil, fmt.Errorf("reading the state of a %s: %w", r.TypeName, err)
 	}
 	state, err := encode(value, t)
-	return &tfprotov5.UpgradeResourceStateResponse{UpgradedState: state}, err
+	return &proto.UpgradeResourceStateResponse{UpgradedState: state}, err
 }
 
 // ValidateDataSourceConfig checks what the schema cannot say.
-func (s *Server) ValidateDataSourceConfig(_ context.Context, r *tfprotov5.ValidateDataSourceConfigRequest) (*tfprotov5.ValidateDataSourceConfigResponse, error) {
+func (s *Server) ValidateDataSourceConfig(
+	_ context.Context, r *proto.ValidateDataSourceConfigRequest,
+) (*proto.ValidateDataSourceConfigResponse, error) {
 	config, err := decode(r.Config, s.schema.Data[r.TypeName].Type())
 	if err != nil {
 		return nil, err
 	}
-	return &tfprotov5.ValidateDataSourceConfigResponse{Diagnostics: problems(readOnly(s.schema.Data[r.TypeName], config))}, nil
+	return &proto.ValidateDataSourceConfigResponse{Diagnostics: problems(readOnly(s.schema.Data[r.TypeName], config))}, nil
 }
 
 // ReadDataSource makes up what AWS would answer.
-func (s *Server) ReadDataSource(_ context.Context, r *tfprotov5.ReadDataSourceRequest) (*tfprotov5.ReadDataSourceResponse, error) {
+func (s *Server) ReadDataSource(_ context.Context, r *proto.ReadDataSourceRequest) (*proto.ReadDataSourceResponse, error) {
 	t := s.schema.Data[r.TypeName].Type()
 	config, err := decode(r.Config, t)
 	if err != nil {
@@ -211,13 +222,13 @@ func (s *Server) ReadDataSource(_ context.Context, r *tfprotov5.ReadDataSourceRe
 	}
 	found, err := s.look(r.TypeName, s.schema.Data[r.TypeName], config)
 	if err != nil {
-		return &tfprotov5.ReadDataSourceResponse{Diagnostics: problems([]error{fmt.Errorf("%s: %w", r.TypeName, err)})}, nil
+		return &proto.ReadDataSourceResponse{Diagnostics: problems([]error{fmt.Errorf("%s: %w", r.TypeName, err)})}, nil
 	}
 	state, err := encode(found, t)
-	return &tfprotov5.ReadDataSourceResponse{State: state}, err
+	return &proto.ReadDataSourceResponse{State: state}, err
 }
 
-func decode(v *tfprotov5.DynamicValue, t cty.Type) (cty.Value, error) {
+func decode(v *proto.DynamicValue, t cty.Type) (cty.Value, error) {
 	if v == nil {
 		return cty.NullVal(t), nil
 	}
@@ -227,7 +238,7 @@ func decode(v *tfprotov5.DynamicValue, t cty.Type) (cty.Value, error) {
 	return msgpack.Unmarshal(v.MsgPack, t)
 }
 
-func decode3(t cty.Type, in ...*tfprotov5.DynamicValue) (a, b, c cty.Value, err error) {
+func decode3(t cty.Type, in ...*proto.DynamicValue) (a, b, c cty.Value, err error) {
 	for i, to := range []*cty.Value{&a, &b, &c} {
 		if *to, err = decode(in[i], t); err != nil {
 			return a, b, c, err
@@ -236,16 +247,16 @@ func decode3(t cty.Type, in ...*tfprotov5.DynamicValue) (a, b, c cty.Value, err 
 	return a, b, c, nil
 }
 
-func encode(v cty.Value, t cty.Type) (*tfprotov5.DynamicValue, error) {
+func encode(v cty.Value, t cty.Type) (*proto.DynamicValue, error) {
 	packed, err := msgpack.Marshal(v, t)
-	return &tfprotov5.DynamicValue{MsgPack: packed}, err
+	return &proto.DynamicValue{MsgPack: packed}, err
 }
 
-func failed(summary, detail string) []*tfprotov5.Diagnostic {
-	return []*tfprotov5.Diagnostic{{Severity: tfprotov5.DiagnosticSeverityError, Summary: summary, Detail: detail}}
+func failed(summary, detail string) []*proto.Diagnostic {
+	return []*proto.Diagnostic{{Severity: proto.DiagnosticSeverityError, Summary: summary, Detail: detail}}
 }
 
-func problems(errs []error) (out []*tfprotov5.Diagnostic) {
+func problems(errs []error) (out []*proto.Diagnostic) {
 	for _, err := range errs {
 		out = append(out, failed(err.Error(), "")...)
 	}
