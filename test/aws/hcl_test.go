@@ -168,6 +168,20 @@ func TestFormat(t *testing.T) {
 	}
 }
 
+// TestTerraform: who has terraform and not tofu can use that.
+func TestTerraform(t *testing.T) {
+	tool, there := sim.Terraform()
+	if !there {
+		t.Skip("terraform is not installed")
+	}
+	vars := read(t, "aws-ha")
+	m := sim.New(t, modules, sim.WithTool(tool))
+	if err := m.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	hold(t, planView(vars, planned(t, m, vars)), "plan")
+}
+
 func planned(t *testing.T, m *sim.Module, vars variables) *tfjson.Plan {
 	t.Helper()
 	plan, err := m.Plan(vars)

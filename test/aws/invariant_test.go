@@ -34,7 +34,7 @@ var invariants = []invariant{
 	{"the default group is empty", "state", defaultGroupEmpty},
 	{"public load balancers end TLS by today's policy", "", tlsPolicy},
 	{"user data is small, and cloud-init's", "", userData},
-	{"everything has the cluster's tag", "state", tagged},
+	{"everything has the cluster's tag", "", tagged},
 }
 
 func machinesAsDeclared(v *view) (wrong []string, looked int) {

@@ -5,7 +5,7 @@ resource "aws_launch_template" "control_plane" {
   for_each = local.control_plane
 
   name                   = "${local.cluster}-${each.key}"
-  image_id               = var.network.image_id
+  image_id               = var.network.image.id
   instance_type          = each.value.instance_type
   user_data              = base64encode(local.group_user_data[each.key])
   update_default_version = true
@@ -33,7 +33,7 @@ resource "aws_launch_template" "control_plane" {
   }
 
   block_device_mappings {
-    device_name = "/dev/sda1"
+    device_name = var.network.image.root_device
 
     ebs {
       volume_type           = "gp3"

@@ -9,7 +9,7 @@ resource "aws_network_interface" "etcd" {
   security_groups = [local.security_groups["etcd"]]
 
   # The first eight of the reserved addresses are Vault's. In an existing VPC none are reserved, and AWS chooses.
-  private_ips = try([cidrhost(var.network.private_fixed[each.value.zone], 8 + index(keys(var.machines), each.key))], null)
+  private_ips = try([cidrhost(var.network.private_fixed[each.value.zone], 9 + index(keys(var.machines), each.key))], null)
 
   tags = { Name = "${local.cluster}-${each.key}" }
 }
@@ -17,7 +17,7 @@ resource "aws_network_interface" "etcd" {
 resource "aws_instance" "etcd" {
   for_each = var.machines
 
-  ami                  = var.network.image_id
+  ami                  = var.network.image.id
   instance_type        = each.value.instance_type
   iam_instance_profile = aws_iam_instance_profile.this[each.key].name
   user_data            = local.etcd_user_data[each.key]

@@ -13,7 +13,7 @@ variable "network" {
     private_fixed      = map(string)
     security_group_ids = map(string)
     dns_zone_id        = string
-    image_id           = string
+    image              = object({ id = string, root_device = string })
     boot_objects       = list(string)
   })
   description = "Where the machines go: output `network` of module hub, or the same of one's own"

@@ -4,7 +4,7 @@ resource "aws_launch_template" "worker" {
   for_each = local.worker
 
   name                   = "${local.cluster}-${each.key}"
-  image_id               = var.network.image_id
+  image_id               = var.network.image.id
   instance_type          = each.value.instance_type
   user_data              = base64encode(local.group_user_data[each.key])
   update_default_version = true
@@ -41,7 +41,7 @@ resource "aws_launch_template" "worker" {
   }
 
   block_device_mappings {
-    device_name = "/dev/sda1"
+    device_name = var.network.image.root_device
 
     ebs {
       volume_type           = "gp3"

@@ -30,7 +30,7 @@ resource "aws_network_interface" "foreman" {
 }
 
 resource "aws_instance" "foreman" {
-  ami                  = var.network.image_id
+  ami                  = var.network.image.id
   instance_type        = var.machine.instance_type
   iam_instance_profile = aws_iam_instance_profile.foreman.name
   user_data            = local.user_data

@@ -11,7 +11,7 @@ variable "network" {
     public_subnet_ids  = list(string)
     security_group_ids = map(string)
     dns_zone_id        = string
-    image_id           = string
+    image              = object({ id = string, root_device = string })
     boot_objects       = list(string)
   })
   description = "Where the machine goes: output `network` of module hub, or the same of one's own"

@@ -7,7 +7,7 @@ resource "aws_network_interface" "bastion" {
   description     = "${var.cluster} ${each.key}"
   subnet_id       = local.public_subnet_ids[each.value.zone]
   security_groups = [aws_security_group.role["bastion"].id]
-  private_ips     = var.existing_vpc == null ? [cidrhost(local.public_fixed[each.value.zone], 0)] : null
+  private_ips     = var.existing_vpc == null ? [cidrhost(local.public_fixed[each.value.zone], 1)] : null
 
   tags = { Name = "${var.cluster}-${each.key}" }
 
@@ -28,7 +28,7 @@ resource "aws_eip" "bastion" {
 resource "aws_instance" "bastion" {
   for_each = local.bastion
 
-  ami                  = local.image_id
+  ami                  = local.image.id
   instance_type        = each.value.instance_type
   iam_instance_profile = aws_iam_instance_profile.machine[each.key].name
   user_data            = local.user_data[each.key]

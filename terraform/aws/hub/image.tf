@@ -1,14 +1,13 @@
-# The image of all machines: SELinux enforcing, cloud-init, systemd.
+# The image of all machines: SELinux enforcing, cloud-init, systemd. It says itself what its root disk is called, without
+# which a group's disk would be a second one, and the root neither large nor encrypted as declared.
 
 data "aws_ami" "this" {
-  count = var.image_id == "" ? 1 : 0
-
   most_recent = true
-  owners      = [var.image_owner]
+  owners      = var.image_id == "" ? [var.image_owner] : null
 
   filter {
-    name   = "name"
-    values = [var.image_name]
+    name   = var.image_id == "" ? "name" : "image-id"
+    values = [var.image_id == "" ? var.image_name : var.image_id]
   }
 
   filter {
@@ -23,5 +22,8 @@ data "aws_ami" "this" {
 }
 
 locals {
-  image_id = var.image_id == "" ? data.aws_ami.this[0].id : var.image_id
+  image = {
+    id          = data.aws_ami.this.id
+    root_device = data.aws_ami.this.root_device_name
+  }
 }

@@ -13,7 +13,7 @@ resource "aws_network_interface" "hub" {
 resource "aws_instance" "hub" {
   for_each = local.hub
 
-  ami                  = local.image_id
+  ami                  = local.image.id
   instance_type        = each.value.instance_type
   iam_instance_profile = aws_iam_instance_profile.machine[each.key].name
   user_data            = local.user_data[each.key]

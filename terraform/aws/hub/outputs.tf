@@ -18,7 +18,7 @@ output "network" {
     private_fixed      = local.private_fixed
     security_group_ids = { for role, group in aws_security_group.role : role => group.id }
     dns_zone_id        = aws_route53_zone.this.zone_id
-    image_id           = local.image_id
+    image              = local.image
     boot_objects       = local.boot_objects
     buckets            = local.buckets
   }

@@ -7,7 +7,7 @@ resource "aws_network_interface" "vault" {
   description     = "${var.cluster} ${each.key}"
   subnet_id       = local.private_subnet_ids[each.value.zone]
   security_groups = [aws_security_group.role["vault"].id]
-  private_ips     = var.existing_vpc == null ? [cidrhost(local.private_fixed[each.value.zone], index(keys(local.vault), each.key))] : null
+  private_ips     = var.existing_vpc == null ? [cidrhost(local.private_fixed[each.value.zone], 1 + index(keys(local.vault), each.key))] : null
 
   tags = { Name = "${var.cluster}-${each.key}" }
 
@@ -17,7 +17,7 @@ resource "aws_network_interface" "vault" {
 resource "aws_instance" "vault" {
   for_each = local.vault
 
-  ami                  = local.image_id
+  ami                  = local.image.id
   instance_type        = each.value.instance_type
   iam_instance_profile = aws_iam_instance_profile.machine[each.key].name
   user_data            = local.user_data[each.key]

@@ -38,7 +38,7 @@ resource "aws_network_interface" "jenkins" {
 }
 
 resource "aws_instance" "jenkins" {
-  ami                  = var.network.image_id
+  ami                  = var.network.image.id
   instance_type        = var.machine.instance_type
   iam_instance_profile = aws_iam_instance_profile.jenkins.name
   user_data            = local.user_data

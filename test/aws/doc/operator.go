@@ -108,7 +108,8 @@ func Operator(types []string) ([]byte, error) {
 			"iam:ListRolePolicies", "kms:DescribeKey", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListAliases", "kms:ListResourceTags",
 			"logs:DescribeLogGroups", "logs:ListTagsForResource", "route53:Get*", "route53:List*", "sts:GetCallerIdentity"}},
 		{Sid: "Objects", Effect: "Allow", Resource: where["s3"], Action: []string{
-			"s3:GetBucket*", "s3:GetEncryptionConfiguration", "s3:GetLifecycleConfiguration", "s3:GetObject", "s3:ListBucket", "s3:ListBucketVersions", "s3:PutObject"}},
+			"s3:GetAccelerateConfiguration", "s3:GetBucket*", "s3:GetEncryptionConfiguration", "s3:GetLifecycleConfiguration", "s3:GetObject",
+			"s3:GetReplicationConfiguration", "s3:ListBucket", "s3:ListBucketVersions", "s3:PutObject"}},
 		{Sid: "StateKey", Effect: "Allow", Resource: []string{where["kms"][0]}, Action: []string{"kms:Decrypt", "kms:GenerateDataKey"},
 			Condition: map[string]map[string]any{"ForAnyValue:StringEquals": {"kms:ResourceAliases": []string{"alias/${cluster}-state", "alias/${cluster}-backup"}}}},
 		{Sid: "ServiceLinkedRoles", Effect: "Allow", Resource: []string{"arn:${partition}:iam::*:role/aws-service-role/*"}, Action: []string{"iam:CreateServiceLinkedRole"},
