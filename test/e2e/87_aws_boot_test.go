@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/vault"
@@ -133,6 +134,31 @@ func (s *awsStage) afterBoot(digest string) {
 	})
 	if now := pid("kubelet"); now != kubelet {
 		s.t.Errorf("the kubelet ended with the agent: %s, then %s", kubelet, now)
+	}
+	restarted := time.Now()
+	eventually(s.t, 90*time.Second, func() error {
+		var st agent.Status
+		_, err := s.target.Vault.ReadDocument(s.t.Context(), s.node(), vault.Status, &st)
+		if err == nil && (st.Seen.Before(restarted) || len(st.Problems) > 0) {
+			err = fmt.Errorf("its status of %s: %q", st.Seen, st.Problems)
+		}
+		return err
+	})
+	s.runsPods()
+}
+
+// runsPods runs one on the node: in a group that systemd made for it.
+func (s *awsStage) runsPods() {
+	s.t.Helper()
+	const pod = "on-the-instance"
+	s.t.Cleanup(func() { _, _ = try("-f", file, "kubectl", "--", "delete", "pod", pod, "--now", "--ignore-not-found") })
+	apply(s.t, fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: %s}, spec: {nodeName: %s, terminationGracePeriodSeconds: 0,
+  securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}},
+  containers: [{name: pause, image: "%s", securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}]}}`, pod, s.node(), unit.PauseImage))
+	kubectl(s.t, "wait", "pod/"+pod, "--for=condition=Ready", "--timeout=60s")
+	uid := strings.ReplaceAll(kubectl(s.t, "get", "pod", pod, "-o", "jsonpath={.metadata.uid}"), "-", "_")
+	if out, err := s.on("systemctl", "list-units", "--no-legend", "kubepods*.slice"); err != nil || !strings.Contains(out, uid) {
+		s.t.Errorf("systemd has no group of pod %s: %v\n%s", uid, err, out)
 	}
 }
 
