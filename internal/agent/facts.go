@@ -22,7 +22,6 @@ import (
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/bucket"
 	"ashlar.dev/ashlar/internal/unit"
-	"ashlar.dev/ashlar/internal/vault"
 )
 
 // Facts are what the user data of a cloud's instance says. Nobody can reach its disk before it boots, and members of a group
@@ -75,7 +74,7 @@ type place struct {
 // name is the machine's: one that nobody else has, and that Vault derives from what AWS signs.
 func (f Facts) name(i instance) string {
 	if f.Pool != "" {
-		return vault.MemberName(i.id, f.Region)
+		return unit.MemberName(i.id, f.Region)
 	}
 	return f.Machine
 }

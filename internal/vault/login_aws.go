@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"ashlar.dev/ashlar/internal/unit"
 )
 
 // ErrSecondLogin says that an instance has logged in before, which each does once.
@@ -37,7 +39,7 @@ func (c *Client) attestedName(mount string, metadata map[string]string) (string,
 	if mount == AWSPoolPath(c.cluster) {
 		name = ""
 		if metadata["instance_id"] != "" && metadata["region"] != "" {
-			name = MemberName(metadata["instance_id"], metadata["region"])
+			name = unit.MemberName(metadata["instance_id"], metadata["region"])
 		}
 	}
 	if name == "" {
@@ -68,7 +70,7 @@ func explainInstance(err error) error {
 	case refused.says("signature"), refused.says("PKCS#7"):
 		return because("its identity document is not signed by AWS in this region")
 	case errors.Is(err, ErrDenied):
-		return because("it asks from an address that is not this machine's")
+		return because("it asks from an address that is not this machine's, or the machine was revoked")
 	}
 	return err
 }

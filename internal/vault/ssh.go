@@ -224,7 +224,7 @@ func (c *Client) SSHCAs(ctx context.Context) (*unit.SSH, error) {
 // SignHostKey has the caller's host key signed: an OpenSSH public key, for the caller's own name.
 func (c *Client) SignHostKey(ctx context.Context, publicKey, machine string) (string, error) {
 	role := sshMachineRole
-	if IsMember(machine) {
+	if unit.IsMember(machine) {
 		role = sshMemberRole
 	}
 	return c.signSSH(ctx, SSHHosts, role, publicKey, machine)
