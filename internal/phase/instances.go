@@ -1,0 +1,124 @@
+package phase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"ashlar.dev/ashlar/internal/audit"
+	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/ui"
+	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/vault"
+)
+
+// Groups grow and shrink without `up`: a new instance proves itself, and one that is terminated can renew nothing. What it was
+// given is good for some hours more, unless it is taken back, which is done here.
+
+// settled is how long ago an instance must have logged in before the cloud's not naming it means that it is gone: a cloud tells
+// of new ones with delay.
+const settled = 5 * time.Minute
+
+// departed are the instances that have logged in and are gone.
+func departed(loggedIn []vault.Instance, live []string, now time.Time) []vault.Instance {
+	return slices.DeleteFunc(slices.Clone(loggedIn), func(i vault.Instance) bool {
+		return slices.Contains(live, i.ID) || now.Sub(i.Since) < settled
+	})
+}
+
+// departed asks Vault before it asks the cloud: whoever logs in meanwhile is there by then.
+func (c *Cluster) departed(ctx context.Context) ([]vault.Instance, error) {
+	p, ok := c.Provider.(provider.Instances)
+	if !ok {
+		return nil, nil
+	}
+	v, err := c.operatorVault(ctx)
+	if err != nil {
+		return nil, err
+	}
+	loggedIn, err := v.Instances(ctx)
+	if err != nil {
+		return nil, err
+	}
+	live, err := p.Instances(ctx)
+	return departed(loggedIn, live, time.Now()), err
+}
+
+func observeInstances(ctx context.Context, c *Cluster) ([]Drift, error) {
+	gone, err := c.departed(ctx)
+	var drift []Drift
+	for _, i := range gone {
+		drift = append(drift, Drift{Object: c.instanceName(i), Cause: fmt.Sprintf("its instance %s is gone, and what it was given may still be good", i.ID),
+			Action: "revoke it"})
+	}
+	return drift, err
+}
+
+func (c *Cluster) instanceName(i vault.Instance) string {
+	if aws := c.Spec.Spec.Provider.AWS; aws != nil {
+		return i.Name(aws.Region)
+	}
+	return i.Of
+}
+
+func applyInstances(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progress) error {
+	gone, err := c.departed(ctx)
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	events, err := c.Audit(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, i := range gone {
+		progress.Detail("%s", i.ID)
+		errs = append(errs, c.revokeInstance(ctx, i, events))
+	}
+	return errors.Join(errs...)
+}
+
+// revokeInstance takes back what an instance was given that is gone: nothing of its successor's, if it has one. That it has
+// logged in is forgotten last: until then the next `up` does it all again.
+func (c *Cluster) revokeInstance(ctx context.Context, i vault.Instance, events []audit.Event) error {
+	now, name := time.Now(), c.instanceName(i)
+	v, err := c.operatorVault(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := v.EndInstance(ctx, i.ID); err != nil {
+		return err
+	}
+	issued := audit.Filter{Instance: i.ID}.Select(events)
+	if i.Member {
+		if _, err := v.ShutOutMachine(ctx, name); err != nil {
+			return err
+		}
+		more, err := c.reported(ctx, v, name, issued)
+		if err != nil {
+			return err
+		}
+		issued = append(issued, more...)
+	}
+	certs := revocations(issued, Revocation{Reason: "its instance is gone"}, netip.Prefix{}, now)
+	if err := c.revokeInVault(ctx, issued, certs); err != nil {
+		return err
+	}
+	list, err := c.changeRevoked(ctx, now, func(r *unit.Revoked) {
+		r.Credentials = addRevocations(r.Credentials, certs)
+		r.Machines = slices.DeleteFunc(r.Machines, func(s unit.ShutOut) bool { return i.Member && s.Name == name })
+	})
+	if err == nil {
+		_, err = c.write(ctx, list)
+	}
+	if err == nil && i.Member {
+		err = v.ForgetStatus(ctx, name)
+	}
+	if err != nil {
+		return fmt.Errorf("take back what instance %s of %s was given: %w", i.ID, i.Of, err)
+	}
+	return v.ForgetInstance(ctx, i)
+}
