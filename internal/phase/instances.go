@@ -64,7 +64,7 @@ func (c *Cluster) instanceName(i vault.Instance) string {
 	return i.Of
 }
 
-func applyInstances(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progress) error {
+func applyInstances(ctx context.Context, c *Cluster, progress *ui.Progress) error {
 	gone, err := c.departed(ctx)
 	if err != nil || len(gone) == 0 {
 		return err

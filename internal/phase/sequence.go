@@ -33,7 +33,6 @@ var sequence = []step{
 	{"machines", observeMachines, applyMachines},
 	{"vault", observeVault, applyVault},
 	{"removal", observeRemoval, applyRemoval},
-	{"instances", observeInstances, applyInstances},
 	{"rotation", observeRotation, applyRotation},
 	{"enrolment", observeEnrolment, applyEnrolment},
 	{"baseline", observeBaseline, applyBaseline},
