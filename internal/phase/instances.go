@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/audit"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/ui"
@@ -29,30 +30,59 @@ func departed(loggedIn []vault.Instance, live []string, now time.Time) []vault.I
 	})
 }
 
-// departed asks Vault before it asks the cloud: whoever logs in meanwhile is there by then.
-func (c *Cluster) departed(ctx context.Context) ([]vault.Instance, error) {
+// lockedOut are the instances of named machines whose token has expired, since they were off for so long: each logs in once, and
+// has. They are there, at their own addresses, from where alone they may log in. A member is replaced instead: it keeps nothing.
+func lockedOut(loggedIn []vault.Instance, live []string, seen map[string]time.Time, ttl time.Duration, now time.Time) []vault.Instance {
+	return slices.DeleteFunc(slices.Clone(loggedIn), func(i vault.Instance) bool {
+		return i.Member || !slices.Contains(live, i.ID) || now.Sub(i.Since) <= ttl || now.Sub(seen[i.Of]) <= ttl
+	})
+}
+
+// instances are those that something is to be done about.
+type instances struct{ gone, out []vault.Instance }
+
+// instances asks Vault before it asks the cloud: whoever logs in meanwhile is there by then.
+func (c *Cluster) instances(ctx context.Context) (out instances, err error) {
 	p, ok := c.Provider.(provider.Instances)
 	if !ok {
-		return nil, nil
+		return out, nil
 	}
 	v, err := c.operatorVault(ctx)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	loggedIn, err := v.Instances(ctx)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	live, err := p.Instances(ctx)
-	return departed(loggedIn, live, time.Now()), err
+	if err != nil {
+		return out, err
+	}
+	seen := map[string]time.Time{}
+	for _, i := range loggedIn {
+		var status agent.Status
+		if !i.Member {
+			if _, err := v.ReadDocument(ctx, i.Of, vault.Status, &status); err != nil {
+				return out, err
+			}
+			seen[i.Of] = status.Seen
+		}
+	}
+	now := time.Now()
+	return instances{departed(loggedIn, live, now), lockedOut(loggedIn, live, seen, c.Spec.Spec.PKI.LeafTTL.Duration, now)}, nil
 }
 
 func observeInstances(ctx context.Context, c *Cluster) ([]Drift, error) {
-	gone, err := c.departed(ctx)
+	all, err := c.instances(ctx)
 	var drift []Drift
-	for _, i := range gone {
+	for _, i := range all.gone {
 		drift = append(drift, Drift{Object: c.instanceName(i), Cause: fmt.Sprintf("its instance %s is gone, and what it was given may still be good", i.ID),
 			Action: "revoke it"})
+	}
+	for _, i := range all.out {
+		drift = append(drift, Drift{Object: c.instanceName(i), Cause: fmt.Sprintf("its instance %s was away until its Vault token expired", i.ID),
+			Action: "let it log in once more"})
 	}
 	return drift, err
 }
@@ -65,16 +95,26 @@ func (c *Cluster) instanceName(i vault.Instance) string {
 }
 
 func applyInstances(ctx context.Context, c *Cluster, progress *ui.Progress) error {
-	gone, err := c.departed(ctx)
-	if err != nil || len(gone) == 0 {
+	all, err := c.instances(ctx)
+	if err != nil || len(all.gone)+len(all.out) == 0 {
 		return err
 	}
-	events, err := c.Audit(ctx)
+	v, err := c.operatorVault(ctx)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, i := range gone {
+	for _, i := range all.out {
+		errs = append(errs, v.ForgetInstance(ctx, i))
+	}
+	if len(all.gone) == 0 {
+		return errors.Join(errs...)
+	}
+	events, err := c.Audit(ctx)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	for _, i := range all.gone {
 		progress.Detail("%s", i.ID)
 		errs = append(errs, c.revokeInstance(ctx, i, events))
 	}

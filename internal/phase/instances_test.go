@@ -34,6 +34,33 @@ func TestDeparted(t *testing.T) {
 	}
 }
 
+// TestLockedOut lets a machine in again only where nobody else could come in its place: its token has expired, and it is there.
+func TestLockedOut(t *testing.T) {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	etcd := vault.Instance{ID: "i-01", Of: "etcd-0", Since: now.Add(-100 * time.Hour)}
+	worker := vault.Instance{ID: "i-02", Of: "worker", Member: true, Since: now.Add(-100 * time.Hour)}
+	fresh := vault.Instance{ID: "i-01", Of: "etcd-0", Since: now.Add(-time.Hour)}
+	long, recent := now.Add(-25*time.Hour), now.Add(-24*time.Hour)
+	for name, test := range map[string]struct {
+		loggedIn []vault.Instance
+		live     []string
+		seen     time.Time
+		want     []vault.Instance
+	}{
+		"away for longer than its token lives": {[]vault.Instance{etcd}, []string{"i-01"}, long, []vault.Instance{etcd}},
+		"never heard of":                       {[]vault.Instance{etcd}, []string{"i-01"}, time.Time{}, []vault.Instance{etcd}},
+		"its token may still be good":          {[]vault.Instance{etcd}, []string{"i-01"}, recent, nil},
+		"just logged in":                       {[]vault.Instance{fresh}, []string{"i-01"}, time.Time{}, nil},
+		"gone":                                 {[]vault.Instance{etcd}, nil, long, nil},
+		"a member":                             {[]vault.Instance{worker}, []string{"i-02"}, time.Time{}, nil},
+	} {
+		got := lockedOut(test.loggedIn, test.live, map[string]time.Time{"etcd-0": test.seen}, 24*time.Hour, now)
+		if diff := cmp.Diff(test.want, got, cmpEmpty); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
 // cmpEmpty takes none for nil.
 var cmpEmpty = cmp.Transformer("count", func(v []vault.Instance) map[vault.Instance]bool {
 	out := map[vault.Instance]bool{}
