@@ -94,7 +94,7 @@ func TestDecodeMinimal(t *testing.T) {
 	got := []any{s.KubernetesVersion, s.Provider.Local.MachineCIDR, s.Network, s.PKI.LeafTTL.Duration, s.PKI.CATTL.Duration,
 		s.PKI.InitTokenTTL.Duration, s.PKI.AdminTTL.Duration, s.Pools}
 	want := []any{"v1.37.2", "10.90.0.0/24", Network{"10.244.0.0/16", "10.96.0.0/16", "cluster.local", NetworkPolicy{}}, 24 * time.Hour, 87600 * time.Hour,
-		10 * time.Minute, 8 * time.Hour, []Pool{{"vault", "vault", 1}, {"etcd", "etcd", 1}, {"lb", "lb", 1}, {"control-plane", "control-plane", 1}, {"worker", "worker", 2}}}
+		10 * time.Minute, 8 * time.Hour, []Pool{{Name: "vault", Role: "vault", Count: 1}, {Name: "etcd", Role: "etcd", Count: 1}, {Name: "lb", Role: "lb", Count: 1}, {Name: "control-plane", Role: "control-plane", Count: 1}, {Name: "worker", Role: "worker", Count: 2}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

@@ -43,7 +43,10 @@ func Default(c *Cluster) {
 	}
 
 	needed := []Role{RoleVault, RoleEtcd, RoleLB}
-	if len(s.Exposure.Services) > 0 {
+	switch {
+	case s.Provider.onAWS():
+		needed = []Role{RoleVault, RoleEtcd, RoleBastion}
+	case len(s.Exposure.Services) > 0:
 		needed = append(needed, RolePublicLB)
 	}
 	var missing []Pool
@@ -54,6 +57,9 @@ func Default(c *Cluster) {
 	}
 	// In front, as they come up first. Decode relies on this to name the pools of the file by their place in it.
 	s.Pools = append(missing, s.Pools...)
+	if s.Provider.onAWS() {
+		defaultAWS(s)
+	}
 }
 
 func setDefault[T comparable](field *T, value T) {

@@ -24,4 +24,7 @@ type PublicService struct {
 	TargetPort int `json:"targetPort,omitempty"`
 	// Plaintext lets connections pass that do not begin with TLS. They are refused by default.
 	Plaintext bool `json:"plaintext,omitempty"`
+	// CertificateARN is that of the load balancer's certificate, in ACM; on aws. With it the load balancer ends TLS, and goes on to the
+	// machines with theirs, or without where plaintext is true. Left out there, plaintext has to be true: connections pass as they are.
+	CertificateARN string `json:"certificateARN,omitempty"`
 }

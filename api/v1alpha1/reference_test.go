@@ -29,7 +29,7 @@ func TestTemplateMeansTheDefaults(t *testing.T) {
 }
 
 func TestTemplateHasEveryField(t *testing.T) {
-	text := string(Template("demo"))
+	text := string(Template("demo")) + string(TemplateAWS("demo", "eu-central-1"))
 	eachField(describeCluster(), func(f field) {
 		key := f.path[strings.LastIndex(f.path, ".")+1:]
 		if !regexp.MustCompile(`[\s{]` + key + `:`).MatchString("\n" + text) {
@@ -55,6 +55,25 @@ func TestTemplateExamples(t *testing.T) {
 	}
 	if p := c.Spec.Network.Policy; len(p.Open) == 0 || len(p.Sets) == 0 || len(p.Rules) == 0 || len(p.Metadata) == 0 {
 		t.Errorf("there is not an example of every policy: %+v", p)
+	}
+}
+
+// A file for AWS means its defaults, too, and what is commented out of it may be uncommented.
+func TestTemplateAWS(t *testing.T) {
+	text := string(TemplateAWS("demo", "eu-central-1"))
+	got, err := Decode([]byte(text), "cluster.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(mustDecode(t, "testdata/valid-aws.yaml"), got); diff != "" {
+		t.Errorf("-minimal +template:\n%s", diff)
+	}
+	text = regexp.MustCompile(`(?m)^(  )# |^(    )# ( *[-a-z])|^(      )# `).ReplaceAllString(text, "$1$2$3$4")
+	if got, err = Decode([]byte(text), "cluster.yaml"); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if a := got.Spec.Provider.AWS; a.VPC == nil || a.Image == "" || a.Jenkins == nil || a.Foreman == nil || len(got.Spec.Exposure.Services) == 0 {
+		t.Errorf("there is not an example of everything: %+v", a)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 
 // What users and editors read about the file comes from here, so that it cannot say something else than the code.
 //
-//go:embed types.go access.go exposure.go isolation.go ssh.go
+//go:embed types.go access.go aws.go exposure.go isolation.go ssh.go
 var sources embed.FS
 
 // rules are what the schema says beyond the types, by path: as much of Validate as an editor can check alone.
@@ -33,6 +33,26 @@ var rules = map[string]map[string]any{
 	"spec.network.podCIDR":            {"pattern": cidrPattern},
 	"spec.network.serviceCIDR":        {"pattern": cidrPattern},
 	"spec.network.clusterDomain":      {"pattern": clusterDomainPattern, "maxLength": maxClusterDomain},
+
+	"spec.provider.aws.region":                {"pattern": regionPattern},
+	"spec.provider.aws.zones":                 {"minItems": 1, "maxItems": maxZones, "items": map[string]any{"type": "string", "pattern": zonePattern}},
+	"spec.provider.aws.vpcCIDR":               {"pattern": cidrPattern},
+	"spec.provider.aws.vpc.id":                {"pattern": vpcPattern},
+	"spec.provider.aws.vpc.publicSubnets":     {"minItems": 1, "maxItems": maxZones, "items": map[string]any{"type": "string", "pattern": subnetPattern}},
+	"spec.provider.aws.vpc.privateSubnets":    {"minItems": 1, "maxItems": maxZones, "items": map[string]any{"type": "string", "pattern": subnetPattern}},
+	"spec.provider.aws.image":                 {"pattern": imagePattern},
+	"spec.provider.aws.stateBucket":           {"pattern": bucketPattern},
+	"spec.provider.aws.jenkins.repository":    {"pattern": repositoryPattern},
+	"spec.provider.aws.jenkins.branch":        {"pattern": pathPattern},
+	"spec.provider.aws.jenkins.file":          {"pattern": pathPattern},
+	"spec.pools[].aws.instanceType":           {"pattern": instanceTypePattern},
+	"spec.pools[].aws.volumeGiB":              {"minimum": 8, "maximum": maxVolumeGiB},
+	"spec.pools[].aws.dataVolumeGiB":          {"minimum": 1, "maximum": maxVolumeGiB},
+	"spec.pools[].aws.max":                    {"minimum": 1, "maximum": MaxMachines},
+	"spec.pools[].aws.extraVolumes[].device":  {"pattern": devicePattern},
+	"spec.pools[].aws.extraVolumes[].gib":     {"minimum": 1, "maximum": maxVolumeGiB},
+	"spec.pools[].aws.taints":                 {"items": map[string]any{"type": "string", "pattern": taintPattern}},
+	"spec.exposure.services[].certificateARN": {"pattern": certificatePattern},
 
 	"spec.network.policy.rules":                    {"maxItems": maxRules},
 	"spec.network.policy.rules[].name":             {"pattern": labelPattern, "maxLength": maxRuleName},
@@ -134,7 +154,7 @@ func describeFields(path string, v reflect.Value, docs map[string]string) []fiel
 // describeCluster reads the types and what is written about them.
 func describeCluster() []field {
 	docs := map[string]string{}
-	for _, name := range []string{"types.go", "access.go", "exposure.go", "isolation.go", "ssh.go"} {
+	for _, name := range []string{"types.go", "access.go", "aws.go", "exposure.go", "isolation.go", "ssh.go"} {
 		source, err := sources.ReadFile(name)
 		if err == nil {
 			err = readDocs(docs, name, source)
@@ -145,6 +165,9 @@ func describeCluster() []field {
 	}
 	defaults := Cluster{Spec: Spec{Provider: Provider{Local: &Local{}}, Authentication: Authentication{IdentityProvider: &IdentityProvider{}}}}
 	Default(&defaults)
+	aws := Spec{Provider: Provider{AWS: &AWS{Jenkins: &AWSJenkins{}}}}
+	defaultAWS(&aws)
+	defaults.Spec.Provider.AWS = aws.Provider.AWS
 	return describeFields("", reflect.ValueOf(defaults), docs)
 }
 
@@ -232,7 +255,7 @@ and [ha.yaml](../../examples/ha.yaml) are examples. A key that is not listed her
 lets an editor complete and check the file. Durations are written as ` + "`90s`, `10m` or `24h`" + `, times as
 ` + "`2027-01-31T00:00:00Z`, or `2027-01-31`" + ` for the first moment of that day in UTC. Expressions over claims are [CEL](https://cel.dev).
 
-This page is generated from ` + "`types.go`, `access.go`, `exposure.go`, `isolation.go` and `ssh.go` in `api/v1alpha1`" + `.
+This page is generated from ` + "`types.go`, `access.go`, `aws.go`, `exposure.go`, `isolation.go` and `ssh.go` in `api/v1alpha1`" + `.
 
 | Field | Type | Default | Description |
 |---|---|---|---|

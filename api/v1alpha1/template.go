@@ -8,7 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-var clusterFile = template.Must(template.New("cluster.yaml").Funcs(template.FuncMap{"short": short, "about": about, "allows": allows}).Parse(
+var clusterFile = template.Must(template.New("cluster.yaml").Funcs(template.FuncMap{"short": short, "about": about, "join": strings.Join, "allows": allows}).Parse(
 	`# An Ashlar cluster. All that is commented as a default may be left out.
 apiVersion: ashlar.dev/v1alpha1
 kind: Cluster
@@ -18,15 +18,53 @@ metadata:
 spec:
   kubernetesVersion: {{ .KubernetesVersion }} # default: one of those that the bundle holds
   provider: # exactly one
+{{- with .Provider.Local }}
     local: # every machine is a container on this host
-      machineCIDR: {{ .Provider.Local.MachineCIDR }} # default: never seen on the host, so that clusters may share it
-    # aws: {region: eu-central-1} # every machine is an EC2 instance; not available in this version
-  pools: # groups of equal machines, named <pool>-0, <pool>-1, …
+      machineCIDR: {{ .MachineCIDR }} # default: never seen on the host, so that clusters may share it
+    # aws: {region: eu-central-1} # every machine is an EC2 instance: ` + "`ashlar init --provider aws`" + `
+{{- end }}
+{{- with .Provider.AWS }}
+    aws: # every machine is an EC2 instance
+      region: {{ .Region }} # required
+      zones: [{{ join .Zones ", " }}] # default: a, b and c where vault or etcd have three machines or more, or else a
+      vpcCIDR: {{ .VPCCIDR }} # default: the machines' network; /16 to /22
+      # vpc: # default: one is made; or build in yours, vpcCIDR being what it has, by a subnet of each kind for each zone
+      #   {id: vpc-0123456789abcdef0, publicSubnets: [subnet-0123456789abcdef0], privateSubnets: [subnet-0123456789abcdef1]}
+      # image: ami-0123456789abcdef0 # default: the newest Rocky Linux 9
+      # stateBucket: example-ashlar-state # default: one is made
+      # jenkins: # default: none; runs plan on a change of this file, and up when somebody approves it
+      #   service: jenkins # one of the services below, of a hub pool of one machine
+      #   repository: https://git.example.org/platform/clusters.git # which holds this file
+      #   branch: main # default
+      #   file: cluster.yaml # default: where in the repository
+      # foreman: {service: foreman} # default: none; with the Puppet server for the operating systems of machines
+{{- end }}
+  pools: # groups of equal machines{{ if .Provider.Local }}, named <pool>-0, <pool>-1, …{{ end }}
 {{- range .Pools }}
+{{- if .AWS }}
+    - {{ "{" }}name: {{ .Name }}, role: {{ .Role }}, count: {{ .Count }}, # {{ about .Role }}
+{{- with .AWS }}
+       aws: {instanceType: {{ .InstanceType }}, volumeGiB: {{ .VolumeGiB }}
+{{- with .DataVolumeGiB }}, dataVolumeGiB: {{ . }}{{ end }}{{ with .Max }}, max: {{ . }}{{ end }}}} # default
+{{- end }}
+{{- else }}
     - {{ "{" }}name: {{ .Name }}, role: {{ .Role }}, count: {{ .Count }}} # {{ about .Role }}
 {{- end }}
+{{- end }}
+{{- if .Provider.AWS }}
+    # - {name: builders, role: worker, count: 1, # a second pool of the same role
+    #    aws: {instanceType: m6i.xlarge, max: 8, spot: true, # max: how many without up; spot: AWS may take them back
+    #      labels: {example.org/for: builds}, taints: ["example.org/for=builds:NoSchedule"],
+    #      extraVolumes: [{device: /dev/sdf, gib: 100}]}}
+{{- else }}
     # - {name: bastion, role: bastion, count: 1} # {{ about "bastion" }}
+{{- end }}
+{{- if .Provider.AWS }}
+    # - {name: jenkins, role: hub, count: 1} # {{ about "hub" }}
+    # - {name: foreman, role: hub, count: 1}
+{{- else }}
     # - {name: hub, role: hub, count: 1} # {{ about "hub" }}
+{{- end }}
   network: # IPv4 ranges; they overlap neither each other nor the machines'; and what pods may reach
     podCIDR: {{ .Network.PodCIDR }} # default: addresses of pods; at least a /20
     serviceCIDR: {{ .Network.ServiceCIDR }} # default: addresses of Services; /12 to /24
@@ -77,14 +115,34 @@ spec:
   #       sha256: 1a3a354d742fc64a35f26d4df1e25d7053f5bd503c71f124f2e97be774d83c29 # of the token
   #       expires: 2027-01-31T00:00:00Z
   #       reason: its appliance can send nothing but a fixed header
+{{- if .Provider.Local }}
   # exposure: # what the internet may reach; nothing, unless a pool of role bastion or a service is declared
   #   trustedCIDRs: [198.51.100.0/24] # who may: no default; 0.0.0.0/0 also takes acknowledgeEverybody: true
   #   services: # ports of the public load balancer, a machine of its own
-  #     - name: jenkins
+{{- else }}
+  exposure: # what the internet may reach: the bastion, and services
+    trustedCIDRs: [198.51.100.0/24] # required: who may; 0.0.0.0/0 also takes acknowledgeEverybody: true
+  #   services: # each with a load balancer of its own
+{{- end }}
+  #     - name: {{ if .Provider.AWS }}web{{ else }}jenkins{{ end }}
   #       port: 443
   #       pool: worker # whose machines serve it; of role hub or worker
   #       targetPort: 30443 # default: as port
+{{- with .Provider.AWS }}
+  #       certificateARN: arn:aws:acm:{{ .Region }}:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef
+  #       plaintext: true # default: TLS between the load balancer and the machines, too
+  #     - name: jenkins
+  #       port: 443
+  #       pool: jenkins
+  #       targetPort: 8443
+  #       certificateARN: arn:aws:acm:{{ .Region }}:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef
+  #     - name: foreman
+  #       port: 443
+  #       pool: foreman
+  #       certificateARN: arn:aws:acm:{{ .Region }}:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef
+{{- else }}
   #       # plaintext: true # default: only TLS passes
+{{- end }}
   authorization: # what pods may ask of the API; what people may is RBAC's, whatever the mode
     mode: {{ .Authorization.Mode }} # default: who decides about ServiceAccounts: RBAC; ABAC; or Shadow: RBAC, then ABAC, which is recorded
     serviceAccounts: # default: what those of a namespace may: nothing, read-own-namespace, read-only or everything
@@ -118,9 +176,14 @@ func allows(c ServiceAccountClass) string {
 }
 
 // Template returns the cluster.yaml that `ashlar init` writes: a cluster of that name, every default written out.
-func Template(name string) []byte {
+func Template(name string) []byte { return fill(name, Provider{Local: &Local{}}) }
+
+// TemplateAWS is Template for a cluster on AWS, which some region must be named for.
+func TemplateAWS(name, region string) []byte { return fill(name, Provider{AWS: &AWS{Region: region}}) }
+
+func fill(name string, p Provider) []byte {
 	c := &Cluster{Spec: Spec{
-		Provider: Provider{Local: &Local{}},
+		Provider: p,
 		Pools:    []Pool{{Name: "control-plane", Role: RoleControlPlane, Count: 1}, {Name: "worker", Role: RoleWorker, Count: 2}},
 	}}
 	Default(c)

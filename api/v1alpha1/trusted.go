@@ -39,7 +39,7 @@ func (e *Errors) exposure(c *Cluster) {
 			e.port(path+".targetPort", s.TargetPort)
 		}
 		switch first, taken := ports[s.Port]; {
-		case taken:
+		case taken && c.Spec.Provider.AWS == nil: // on aws each has a load balancer of its own
 			e.add(path+".port", "%d is already the port of %s", s.Port, first)
 		case s.Port == PortSSH:
 			e.add(path+".port", "must not be %d: that is the bastion's", PortSSH)
@@ -55,7 +55,7 @@ func (e *Errors) exposure(c *Cluster) {
 			e.add(path+".targetPort", "must not be %d: workers use that port themselves", s.TargetPort)
 		}
 	}
-	if len(x.Services) == 0 && machines(c.Spec.Pools, RolePublicLB) > 0 {
+	if len(x.Services) == 0 && c.Spec.Provider.AWS == nil && machines(c.Spec.Pools, RolePublicLB) > 0 {
 		e.add("spec.exposure.services", "must name a service where a pool of role %s is declared", RolePublicLB)
 	}
 }
@@ -91,7 +91,7 @@ func (e *Errors) trusted(c *Cluster, x Exposure) {
 		if !ok {
 			continue
 		}
-		for _, own := range []string{c.Spec.Network.PodCIDR, c.Spec.Network.ServiceCIDR, machineCIDR(c)} {
+		for _, own := range []string{c.Spec.Network.PodCIDR, c.Spec.Network.ServiceCIDR, c.Spec.Provider.MachineCIDR()} {
 			if o, err := netip.ParsePrefix(own); err == nil && o.Overlaps(p) {
 				e.add(at, "must not overlap %s, which is inside the cluster", o)
 			}
@@ -105,11 +105,4 @@ func (e *Errors) trusted(c *Cluster, x Exposure) {
 	if x.AcknowledgeEverybody && !x.ToEverybody() {
 		e.add("spec.exposure.acknowledgeEverybody", "must not be true while trustedCIDRs does not hold %s: it would be acknowledged before it is declared", Everybody)
 	}
-}
-
-func machineCIDR(c *Cluster) string {
-	if c.Spec.Provider.Local == nil {
-		return ""
-	}
-	return c.Spec.Provider.Local.MachineCIDR
 }

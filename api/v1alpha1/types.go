@@ -38,7 +38,7 @@ type Spec struct {
 	// Provider says where machines come from; exactly one of its fields is set.
 	Provider Provider `json:"provider"`
 	// Pools are groups of equal machines. Roles vault, etcd and lb get a pool of one machine when none is declared,
-	// and so does public-lb where services are public.
+	// and so does public-lb where services are public. On aws, lb and public-lb have none, and bastion gets one.
 	Pools []Pool `json:"pools"`
 	// Network has the address ranges inside the cluster, and what pods may reach.
 	Network Network `json:"network,omitempty"`
@@ -67,12 +67,6 @@ type Local struct {
 	// MachineCIDR is the network of the machines, routed inside a network namespace of the cluster's own.
 	// It never appears on the host, so that several clusters may use the same.
 	MachineCIDR string `json:"machineCIDR,omitempty"`
-}
-
-// AWS configures machines on AWS.
-type AWS struct {
-	// Region is the AWS region.
-	Region string `json:"region,omitempty"`
 }
 
 // Role is what a machine is for.
@@ -104,6 +98,8 @@ type Pool struct {
 	Role Role `json:"role"`
 	// Count of machines. vault and etcd: 1, 3 or 5 (a majority must be able to survive a loss); lb, bastion, public-lb: 1.
 	Count int `json:"count"`
+	// AWS is what its machines are there.
+	AWS *AWSPool `json:"aws,omitempty"`
 }
 
 // Network has the address ranges inside the cluster, and what pods may reach. The ranges must not overlap each other or the machines' own.
@@ -149,11 +145,14 @@ func (c *Cluster) PoolOf(machine string) string {
 	return ""
 }
 
-// Machines lists the machines that the pools declare, in the order of Roles.
+// Machines lists the machines that the pools declare by name, in the order of Roles: not the members of groups.
 func (c *Cluster) Machines() []Machine {
 	var out []Machine
 	for _, role := range Roles {
 		for _, p := range c.Spec.Pools {
+			if c.Spec.Provider.Grouped(role) {
+				continue
+			}
 			for i := 0; p.Role == role && i < p.Count; i++ {
 				out = append(out, Machine{Name: fmt.Sprintf("%s-%d", p.Name, i), Role: role})
 			}

@@ -48,7 +48,8 @@ func validate(c *Cluster, undeclared int) Errors {
 		errs.add("spec.kubernetesVersion", "must be a version such as v1.37.2, not %s", quote(c.Spec.KubernetesVersion))
 	}
 	errs.provider(c.Spec.Provider)
-	errs.pools(c.Spec.Pools, undeclared)
+	errs.aws(c, undeclared)
+	errs.pools(c.Spec, undeclared)
 	errs.network(c)
 	errs.isolation(c)
 	errs.pki(c.Spec.PKI)
@@ -74,9 +75,7 @@ func (e *Errors) provider(p Provider) {
 	switch {
 	case p.Local != nil && p.AWS != nil:
 		e.add("spec.provider", "must be one of local and aws, not both")
-	case p.AWS != nil:
-		e.add("spec.provider.aws", "is not available in this version; use local")
-	case p.Local == nil:
+	case p.Local == nil && p.AWS == nil:
 		e.add("spec.provider", "must say where machines come from, such as local: {}")
 	}
 }
@@ -96,7 +95,8 @@ var (
 	optional = []Role{RoleBastion, RolePublicLB, RoleHub}
 )
 
-func (e *Errors) pools(pools []Pool, undeclared int) {
+func (e *Errors) pools(s Spec, undeclared int) {
+	pools := s.Pools
 	path := func(i int) string { return fmt.Sprintf("spec.pools[%d]", i-undeclared) }
 	names := map[string]int{}
 	ofRole := map[Role][]int{}
@@ -126,7 +126,7 @@ func (e *Errors) pools(pools []Pool, undeclared int) {
 	for _, role := range Roles {
 		if len(ofRole[role]) > 0 {
 			e.counts(pools, role, ofRole[role], path)
-		} else if !unknownRole && !slices.Contains(optional, role) {
+		} else if !unknownRole && !slices.Contains(optional, role) && !s.Provider.Managed(role) {
 			e.add("spec.pools", "must have a pool of role %s", role)
 		}
 	}
@@ -161,7 +161,7 @@ func machines(pools []Pool, roles ...Role) int {
 	n := 0
 	for _, p := range pools {
 		if len(roles) == 0 || slices.Contains(roles, p.Role) {
-			n += max(0, min(p.Count, MaxMachines+1))
+			n += max(0, min(p.Most(), MaxMachines+1))
 		}
 	}
 	return n
@@ -196,8 +196,13 @@ func (e *Errors) network(c *Cluster) {
 		widest, narrowest int // as bits of the mask
 	}
 	var ranges []addressRange
-	if c.Spec.Provider.Local != nil {
-		ranges = append(ranges, addressRange{"spec.provider.local.machineCIDR", c.Spec.Provider.Local.MachineCIDR, 8, 32})
+	switch p := c.Spec.Provider; {
+	case p.Local != nil:
+		ranges = append(ranges, addressRange{"spec.provider.local.machineCIDR", p.Local.MachineCIDR, 8, 32})
+	case p.AWS != nil && p.AWS.VPC != nil:
+		ranges = append(ranges, addressRange{"spec.provider.aws.vpcCIDR", p.AWS.VPCCIDR, 16, 28}) // as AWS has them
+	case p.AWS != nil:
+		ranges = append(ranges, addressRange{"spec.provider.aws.vpcCIDR", p.AWS.VPCCIDR, 16, 22})
 	}
 	ranges = append(ranges,
 		addressRange{"spec.network.podCIDR", c.Spec.Network.PodCIDR, 8, 20},

@@ -47,8 +47,13 @@ const timeout = 20 * time.Second
 
 // New returns a client for a region. Nothing is taken from the environment.
 func New(region string, credentials aws.CredentialsProvider) *Client {
-	return &Client{s3.New(s3.Options{Region: region, Credentials: aws.NewCredentialsCache(credentials),
-		HTTPClient: &http.Client{}, RetryMaxAttempts: 2})}
+	return newClient(region, credentials, &http.Client{})
+}
+
+func newClient(region string, credentials aws.CredentialsProvider, by *http.Client) *Client {
+	return &Client{s3.New(s3.Options{Region: region, Credentials: aws.NewCredentialsCache(credentials), HTTPClient: by, RetryMaxAttempts: 2,
+		// TLS sees to it that nothing is changed on the way.
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired, ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired})}
 }
 
 // small is more than any object has that is read as a whole.

@@ -61,6 +61,12 @@ func Components() []Component {
 			Outputs: in("bin", "vault"),
 		},
 		{
+			// The operator's: no machine is given it.
+			Name: "opentofu", Dir: "components/opentofu", Module: "github.com/opentofu/opentofu", Packages: []string{"github.com/opentofu/opentofu/cmd/tofu"},
+			LDFlags: strip + " -X github.com/opentofu/opentofu/version.dev=no",
+			Outputs: in("bin", "tofu"),
+		},
+		{
 			Name: "calico", Dir: "components/calico", Module: "github.com/projectcalico/calico", LDFlags: strip,
 			Packages: below("github.com/projectcalico/calico/", "node/cmd/calico-node", "cni-plugin/cmd/calico", "kube-controllers/cmd/kube-controllers", "calicoctl/calicoctl"),
 			Outputs:  append(in("bin", "calico-node", "kube-controllers", "calicoctl"), Output{"calico", []string{"cni/calico", "cni/calico-ipam"}}),

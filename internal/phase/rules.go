@@ -2,6 +2,7 @@ package phase
 
 import (
 	"net/netip"
+	"slices"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/provider"
@@ -34,8 +35,11 @@ func Rules(spec *v1alpha1.Cluster) []provider.Rule {
 		tcp(c, w, unit.PortKubelet, "logs, exec and port-forward"),
 		{From: w, To: provider.Endpoint{Role: w, Protocol: "udp", Port: unit.PortVXLAN}, Why: "the pods' overlay network"},
 	}
+	managed := spec.Spec.Provider.Managed // which have no agent, and no sshd
 	for _, from := range []v1alpha1.Role{e, c, w, l, b, p, h} {
-		rules = append(rules, tcp(from, v, unit.PortVault, "the agent"))
+		if !managed(from) {
+			rules = append(rules, tcp(from, v, unit.PortVault, "the agent"))
+		}
 	}
 	for _, cluster := range unit.EtcdClusters {
 		rules = append(rules,
@@ -47,7 +51,7 @@ func Rules(spec *v1alpha1.Cluster) []provider.Rule {
 		}
 	}
 	for _, to := range v1alpha1.Roles {
-		if to != b {
+		if to != b && !managed(to) {
 			rules = append(rules, tcp(b, to, unit.PortSSH, "ssh, through the bastion"))
 		}
 	}
@@ -57,7 +61,7 @@ func Rules(spec *v1alpha1.Cluster) []provider.Rule {
 		provider.Rule{From: h, To: provider.Endpoint{Role: out}, Why: "what runs beside Kubernetes, through NAT"},
 		tcp(v, out, 443, "the identity provider, through NAT"),
 		tcp(c, out, 443, "issuers of tokens, through NAT"))
-	return append(rules, publicRules(spec)...)
+	return slices.Concat(rules, publicRules(spec), awsRules(spec))
 }
 
 // publicServices are what the public load balancer serves, each by the machines of its pool.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -91,8 +92,10 @@ func (m *IMDS) Asked(path string) int {
 type connection struct{}
 
 // Serve answers at a listener until stop is called.
-func (m *IMDS) Serve(l net.Listener) (stop func()) {
-	s := &http.Server{Handler: m, ReadHeaderTimeout: 5 * time.Second,
+func (m *IMDS) Serve(l net.Listener) (stop func()) { return serve(l, m) }
+
+func serve(l net.Listener, h http.Handler) (stop func()) {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connection{}, c) }}
 	done := make(chan struct{})
 	go func() {
@@ -197,4 +200,17 @@ func (m *IMDS) answer(w http.ResponseWriter, path string) {
 	}
 	slices.Sort(names)
 	_, _ = w.Write([]byte(strings.Join(slices.Compact(names), "\n")))
+}
+
+// ServeEach answers at one listener as the metadata service of each instance that asks, which it is told apart by its address.
+func ServeEach(l net.Listener, of func(netip.Addr) *IMDS) (stop func()) {
+	return serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from, err := netip.ParseAddrPort(r.RemoteAddr)
+		m := of(from.Addr())
+		if err != nil || m == nil {
+			http.Error(w, "404 - Not Found", http.StatusNotFound)
+			return
+		}
+		m.ServeHTTP(w, r)
+	}))
 }
