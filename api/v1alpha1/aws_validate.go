@@ -112,6 +112,8 @@ func (e *Errors) aws(c *Cluster, undeclared int) {
 	for i, s := range c.Spec.Exposure.Services {
 		at := fmt.Sprintf("spec.exposure.services[%d]", i)
 		switch {
+		case len(s.Hostnames) > 0:
+			e.add(at+".hostnames", "must be left out on aws, where each service has a load balancer, and a name, of its own")
 		case s.CertificateARN != "":
 			e.certificate(at+".certificateARN", s.CertificateARN, a.Region)
 		case !s.Plaintext:

@@ -3,7 +3,7 @@ package v1alpha1
 // Exposure is what the internet may reach: the bastion, and the services that are named here. Without either of them
 // nothing has a public address.
 type Exposure struct {
-	// TrustedCIDRs are the only addresses of the internet that reach any of it (IPv4). There is no default: whoever has a
+	// TrustedCIDRs are the only addresses of the internet that reach any of it. They are IPv4: nothing public has an IPv6 address. There is no default: whoever has a
 	// public door says who may knock.
 	TrustedCIDRs []string `json:"trustedCIDRs,omitempty"`
 	// AcknowledgeEverybody has to be true where trustedCIDRs holds 0.0.0.0/0, which is everybody there is.
@@ -16,8 +16,11 @@ type Exposure struct {
 type PublicService struct {
 	// Name is a DNS label, unique among the services.
 	Name string `json:"name"`
-	// Port is the public one, unique among the services. 22 is the bastion's.
+	// Port is the public one. Services may share one, if each says its hostnames. 22 is the bastion's.
 	Port int `json:"port"`
+	// Hostnames are the names that a client asks for (TLS's SNI), and reaches this service by; any other name is refused. They
+	// are unique on a port. Left out: whatever name.
+	Hostnames []string `json:"hostnames,omitempty"`
 	// Pool has the machines that serve it; of role hub or worker.
 	Pool string `json:"pool"`
 	// TargetPort is where they do, the same as port by default.

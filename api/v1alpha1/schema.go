@@ -79,6 +79,7 @@ var rules = map[string]map[string]any{
 	"spec.exposure.services[].name":                    {"pattern": labelPattern, "maxLength": maxNamespace},
 	"spec.exposure.services[].port":                    {"minimum": 1, "maximum": 65535},
 	"spec.exposure.services[].targetPort":              {"minimum": 1, "maximum": 65535},
+	"spec.exposure.services[].hostnames":               {"items": map[string]any{"type": "string", "pattern": hostnamePattern}},
 	"spec.exposure.services[].pool":                    {"pattern": labelPattern, "maxLength": maxPoolName},
 	"spec.authorization.mode":                          {"enum": AuthorizationModes},
 	"spec.authorization.serviceAccounts[].namespace":   {"pattern": labelPattern, "maxLength": maxNamespace},

@@ -126,6 +126,7 @@ spec:
 {{- end }}
   #     - name: {{ if .Provider.AWS }}web{{ else }}jenkins{{ end }}
   #       port: 443
+  #       hostnames: [jenkins.example.org] # asked for by TLS (SNI); default: whatever name
   #       pool: worker # whose machines serve it; of role hub or worker
   #       targetPort: 30443 # default: as port
 {{- with .Provider.AWS }}

@@ -3,7 +3,9 @@ package v1alpha1
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
+	"strings"
 )
 
 // Everybody is the range that every address of the internet is in.
@@ -26,10 +28,32 @@ func (e Exposure) Trusted() []netip.Prefix {
 // ToEverybody says whether all of the internet reaches what is public.
 func (e Exposure) ToEverybody() bool { return slices.Contains(e.Trusted(), Everybody) }
 
+// Ports are those of the public load balancer, once each, in the order of the services.
+func (e Exposure) Ports() []int {
+	var out []int
+	for _, s := range e.Services {
+		if !slices.Contains(out, s.Port) {
+			out = append(out, s.Port)
+		}
+	}
+	return out
+}
+
+// On names the services on a port.
+func (e Exposure) On(port int) string {
+	var names []string
+	for _, s := range e.Services {
+		if s.Port == port {
+			names = append(names, s.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
 func (e *Errors) exposure(c *Cluster) {
 	x := c.Spec.Exposure
 	e.trusted(c, x)
-	ports, names := map[int]string{}, places{}
+	names := places{}
 	for i, s := range x.Services {
 		path := fmt.Sprintf("spec.exposure.services[%d]", i)
 		e.name(path+".name", s.Name, maxNamespace)
@@ -38,13 +62,9 @@ func (e *Errors) exposure(c *Cluster) {
 		if s.TargetPort != s.Port { // or what was left out would have the same error again
 			e.port(path+".targetPort", s.TargetPort)
 		}
-		switch first, taken := ports[s.Port]; {
-		case taken && c.Spec.Provider.AWS == nil: // on aws each has a load balancer of its own
-			e.add(path+".port", "%d is already the port of %s", s.Port, first)
-		case s.Port == PortSSH:
+		if s.Port == PortSSH {
 			e.add(path+".port", "must not be %d: that is the bastion's", PortSSH)
 		}
-		ports[s.Port] = path
 		pool := slices.IndexFunc(c.Spec.Pools, func(p Pool) bool { return p.Name == s.Pool })
 		switch {
 		case pool < 0:
@@ -55,9 +75,51 @@ func (e *Errors) exposure(c *Cluster) {
 			e.add(path+".targetPort", "must not be %d: workers use that port themselves", s.TargetPort)
 		}
 	}
+	if c.Spec.Provider.AWS == nil {
+		e.sharing(x.Services)
+	}
 	if len(x.Services) == 0 && c.Spec.Provider.AWS == nil && machines(c.Spec.Pools, RolePublicLB) > 0 {
 		e.add("spec.exposure.services", "must name a service where a pool of role %s is declared", RolePublicLB)
 	}
+}
+
+// sharing checks by what services are told apart that have a port together: by the name that a client asks for.
+func (e *Errors) sharing(services []PublicService) {
+	on, named := map[int]int{}, map[int]places{}
+	for i, s := range services {
+		path := fmt.Sprintf("spec.exposure.services[%d]", i)
+		if first, taken := on[s.Port]; taken {
+			switch {
+			case len(s.Hostnames) == 0:
+				e.add(path+".port", "%d is already the port of spec.exposure.services[%d]: to share it, both need hostnames", s.Port, first)
+			case len(services[first].Hostnames) == 0:
+				e.add(path+".port", "%d is already the port of spec.exposure.services[%d], which has no hostnames and takes all", s.Port, first)
+			}
+		} else {
+			on[s.Port], named[s.Port] = i, places{}
+		}
+		if s.Plaintext && len(s.Hostnames) > 0 {
+			e.add(path+".plaintext", "must not be true with hostnames: a client says a name only where it begins with TLS")
+		}
+		for j, h := range s.Hostnames {
+			at := fmt.Sprintf("%s.hostnames[%d]", path, j)
+			if len(h) > 253 || !hostname.MatchString(h) || isAddress(h) {
+				e.add(at, "must be a DNS name in lower case, such as jenkins.example.org, not %s", quote(h))
+				continue
+			}
+			e.once(named[s.Port], at, h)
+		}
+	}
+}
+
+// hostnamePattern is a DNS name: labels, with dots between them.
+const hostnamePattern = `^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$`
+
+var hostname = regexp.MustCompile(hostnamePattern)
+
+func isAddress(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
 }
 
 // PortSSH is where machines take SSH; of the bastion, the internet too.
@@ -85,6 +147,10 @@ func (e *Errors) trusted(c *Cluster, x Exposure) {
 			if !x.AcknowledgeEverybody {
 				e.add(at, "is everybody on the internet: if that is meant, say so with spec.exposure.acknowledgeEverybody: true")
 			}
+			continue
+		}
+		if p, err := netip.ParsePrefix(value); err == nil && p.Addr().Is6() {
+			e.add(at, "must be IPv4, not %s: nothing public has an IPv6 address, and so nothing is reached from one", p)
 			continue
 		}
 		p, ok := e.cidr(at, value, 1, 32)

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/vault"
 )
 
 // hostKey gets a new SSH host key with a certificate where it is due, and says whether it did. As any key it is made here,
@@ -40,7 +42,7 @@ func (s *session) hostKey(ctx context.Context, units []unit.Unit, d unit.Desired
 	if err != nil {
 		return false, err
 	}
-	cert, err := s.client.SignHostKey(ctx, public, d.Self)
+	cert, err := s.client.SignHostKey(ctx, cmp.Or(d.SSH.HostEngine, vault.SSHHosts), public, d.Self)
 	if err != nil {
 		return false, err
 	}

@@ -12,7 +12,8 @@ import (
 
 // ssh is the signing of an SSH key. Its serial number and its name are those that sshd writes to its own log.
 func (e Event) ssh(l Line, rest string) (Event, bool) {
-	ca, what, _ := strings.Cut(rest, "/")
+	engine, what, _ := strings.Cut(rest, "/")
+	ca, _, _ := strings.Cut(engine, "-") // a successor's has a name of its own after it
 	verb, role, _ := strings.Cut(what, "/")
 	changes := l.Request.Operation == "update" || l.Request.Operation == "create" || l.Request.Operation == "delete"
 	e.CA = unit.CA("ssh-" + ca)

@@ -24,6 +24,8 @@ const wrongPasswords = 5
 
 // probePassword logs in as the canary, uses and misuses what it gets, and has itself locked out.
 func probePassword(ctx context.Context, t *Target) ([]Evidence, error) {
+	t.canary.Lock()
+	defer t.canary.Unlock()
 	password := rand.Text()
 	if err := t.Vault.SetCanary(ctx, password); err != nil {
 		return nil, err

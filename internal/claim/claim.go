@@ -39,8 +39,10 @@ type Target struct {
 	Provider provider.Provider
 	Bundle   *bundle.Bundle
 	Vault    *vault.Client // the operator's, least privilege
-	Desired  unit.Desired  // any machine's, without Self
-	Admin    *rest.Config  // the administrator's
+	// SSH are the engines that sign SSH keys.
+	SSH      vault.SSHEngines
+	Desired  unit.Desired // any machine's, without Self
+	Admin    *rest.Config // the administrator's
 	Baseline []*unstructured.Unstructured
 	// VaultAt speaks to Vault on some machines without any token, from the operator's seat.
 	VaultAt func(ctx context.Context, machines ...provider.Machine) (*vault.Client, error)
@@ -56,6 +58,8 @@ type Target struct {
 	// What several claims look at is collected once.
 	leavesOnce sync.Mutex
 	leavesSeen []leaf
+	// canary is held by whoever logs in as the canary: it has one password.
+	canary sync.Mutex
 }
 
 // Expectation is what an attempt must come to for its claim to hold.
@@ -140,7 +144,7 @@ const (
 
 // All lists every claim, in the order of the documentation.
 func All() []Claim {
-	return slices.Concat(pkiClaims, vaultClaims, authnClaims, authzClaims, networkClaims, exposureClaims, dataClaims)
+	return slices.Concat(pkiClaims, vaultClaims, authnClaims, authzClaims, networkClaims, exposureClaims, sshClaims, dataClaims)
 }
 
 // Verify tries the claims, a few at a time, and returns their results in order.

@@ -40,8 +40,8 @@ func Public(spec *v1alpha1.Cluster, machines []provider.Machine) []exposure.Decl
 		case m.Role == v1alpha1.RoleBastion:
 			add("ssh", m, v1alpha1.PortSSH)
 		case m.Role == v1alpha1.RolePublicLB:
-			for _, s := range x.Services {
-				add(s.Name, m, s.Port)
+			for _, port := range x.Ports() {
+				add(x.On(port), m, port)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sync/errgroup"
@@ -53,7 +54,11 @@ func probeNetworkDefault(ctx context.Context, t *Target) ([]Evidence, error) {
 	if err := s.start(ctx); err != nil {
 		return nil, err
 	}
-	return s.settle(ctx, s.contacts())
+	says, err := s.fileSays(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.settle(ctx, s.contacts(says))
 }
 
 // start runs a pod of each side on every node, and a Service for each side that might be reached.
@@ -82,41 +87,42 @@ func (s *sides) start(ctx context.Context) error {
 	return g.Wait()
 }
 
-// contacts are every pod to every other, to Services, to machines and to DNS; and machines to pods.
-func (s *sides) contacts() []contact {
+// contacts are every pod to every other, to Services, to machines and to DNS; and machines to pods. What is allowed is what the
+// namespaces' own policies allow together, and what the file does of all.
+func (s *sides) contacts(says *fileSays) []contact {
 	var all []contact
 	add := func(from *corev1.Pod, what, address string, allowed bool) {
-		c := contact{what: what, from: from, address: address, want: Refused}
-		if allowed {
-			c.want = Allowed
-		}
-		all = append(all, c)
+		all = append(all, contact{what: what, from: from, address: address, want: expected(allowed)})
+	}
+	out := func(p *corev1.Pod) bool { return p.Namespace == s.out || says.open(p) }
+	in := func(p *corev1.Pod) bool { return p.Namespace == s.in || says.open(p) }
+	meets := func(from, to *corev1.Pod) bool {
+		return out(from) && in(to) || says.declared.Ruled(says.pod(from), says.pod(to), tcp(isolationPort))
 	}
 	for _, from := range s.pods {
 		for _, to := range s.pods {
 			if from != to {
-				add(from, "connect to pod "+to.Name, s.at(to), from.Namespace == s.out && to.Namespace == s.in)
+				add(from, "connect to pod "+to.Name, s.at(to), meets(from, to))
 			}
 		}
 		for namespace, address := range s.services {
-			add(from, "connect to the Service of "+namespace, address, from.Namespace == s.out && namespace == s.in)
+			// Those behind it are all alike.
+			behind := s.pods[slices.IndexFunc(s.pods, func(p *corev1.Pod) bool { return p.Namespace == namespace })]
+			add(from, "connect to the Service of "+namespace, address, meets(from, behind))
 		}
 		add(from, "connect to DNS", net.JoinHostPort(s.Desired.DNSServiceIP().String(), "53"), true)
 		for _, m := range s.Desired.Machines {
 			if port := doors[m.Role]; port != 0 {
 				add(from, fmt.Sprintf("connect to %s:%d", m.Name, port), net.JoinHostPort(m.Address.String(), strconv.Itoa(port)),
-					m.Role == v1alpha1.RoleLB && from.Namespace == s.out)
+					m.Role == v1alpha1.RoleLB && (out(from) || says.declared.Ruled(says.pod(from), at(m.Name, m.Address), tcp(port))))
 			}
 		}
 	}
 	for _, w := range s.Desired.WithRole(v1alpha1.RoleWorker) {
 		for _, to := range s.pods {
-			c := contact{what: "connect to pod " + to.Name, machine: w.Name, address: s.at(to), want: Refused}
 			// A kubelet must reach its own pods. It shows that they are there, too.
-			if to.Namespace == s.in || to.Spec.NodeName == w.Name {
-				c.want = Allowed
-			}
-			all = append(all, c)
+			may := in(to) || to.Spec.NodeName == w.Name || says.declared.Ruled(says.machines[w.Name], says.pod(to), tcp(isolationPort))
+			all = append(all, contact{what: "connect to pod " + to.Name, machine: w.Name, address: s.at(to), want: expected(may)})
 		}
 	}
 	return all

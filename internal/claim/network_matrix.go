@@ -134,7 +134,7 @@ func (s *stage) says(c *network.Connection, p *peers) bool {
 }
 
 // cells makes evidence of what was simulated and what was observed.
-func (p *peers) cells(survey *observe.Survey, s stage) []Evidence {
+func (p *peers) cells(survey *observe.Survey, s stage, file *network.Declaration) []Evidence {
 	var out []Evidence
 	expect := func(ok bool) Expectation {
 		if ok {
@@ -148,7 +148,7 @@ func (p *peers) cells(survey *observe.Survey, s stage) []Evidence {
 		if c.From.Namespace != "" {
 			as = "pod " + c.From.Name
 		}
-		want := expect(s.says(c, p))
+		want := expect(s.says(c, p) || file.Ruled(c.From, c.To, c.Port)) // a rule for every namespace means these, too
 		e := Evidence{Attempt: "connect " + c.String() + " while " + s.when, From: c.From.Machine, As: as, Want: want, Got: expect(f.Observed == network.Yes), Answer: f.Answer}
 		switch {
 		case f.Observed == network.Unknown:

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/network"
@@ -42,21 +39,10 @@ func probeNetworkMetadata(ctx context.Context, t *Target) (found []Evidence, err
 	}
 	defer remove()
 	// Only there may a pod have its machine's network.
-	_, err = s.client.CoreV1().Namespaces().Patch(ctx, namespace, types.MergePatchType,
-		[]byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"privileged"}}}`), metav1.PatchOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("let pods of %s have hostNetwork: %w", namespace, err)
+	if err := s.label(ctx, namespace, map[string]string{"pod-security.kubernetes.io/enforce": "privileged"}); err != nil {
+		return nil, err
 	}
-	fromHosts := Refused
-	if s.Spec.Spec.Network.Policy.MetadataFromHosts {
-		fromHosts = Allowed
-	}
-	fromPods := Refused
-	if slices.ContainsFunc(s.Spec.Spec.Network.Policy.Metadata, func(p v1alpha1.NetworkPeer) bool {
-		return p.Namespace == v1alpha1.EveryNamespace && p.PodLabels == nil
-	}) {
-		fromPods = Allowed
-	}
+	fromHosts := expected(s.Spec.Spec.Network.Policy.MetadataFromHosts)
 	what := "connect to " + address
 	var contacts []contact
 	var all []wanted
@@ -77,12 +63,48 @@ func probeNetworkMetadata(ctx context.Context, t *Target) (found []Evidence, err
 	if err != nil {
 		return nil, err
 	}
+	for i, p := range anywhere(s.Spec.Spec.Network.Policy.Metadata) {
+		declared, remove, err := s.declaredPods(ctx, i, p)
+		if err != nil {
+			return nil, err
+		}
+		defer remove()
+		pods = append(pods, declared...)
+	}
+	says, err := s.fileSays(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, pod := range pods {
 		if pod.Spec.HostNetwork {
 			contacts = append(contacts, contact{what: what + " by hostNetwork", from: pod, address: address, want: fromHosts})
 		} else {
-			contacts = append(contacts, contact{what: what, from: pod, address: address, want: fromPods})
+			contacts = append(contacts, contact{what: what, from: pod, address: address, want: expected(says.metadata(pod))})
 		}
 	}
 	return s.settle(ctx, contacts)
+}
+
+// declaredPods are on each worker one that the file means by its labels, and one beside it without these.
+func (s *isolation) declaredPods(ctx context.Context, i int, p v1alpha1.NetworkPeer) ([]*corev1.Pod, func(), error) {
+	namespace, remove, err := s.namespace(ctx, everywhere(networkingv1.PolicyTypeEgress))
+	if err != nil {
+		return nil, nil, err
+	}
+	var all []wanted
+	for _, w := range s.Desired.WithRole(v1alpha1.RoleWorker) {
+		all = append(all, wanted{name: fmt.Sprintf("declared-%d-%s", i, w.Name), node: w.Name, labels: p.PodLabels})
+		if len(p.PodLabels) > 0 {
+			all = append(all, wanted{name: fmt.Sprintf("beside-%d-%s", i, w.Name), node: w.Name})
+		}
+	}
+	var pods []*corev1.Pod
+	if err = s.label(ctx, namespace, p.NamespaceLabels); err == nil {
+		pods, err = s.pods(ctx, namespace, all)
+	}
+	if err != nil {
+		remove()
+		return nil, nil, err
+	}
+	return pods, remove, nil
 }

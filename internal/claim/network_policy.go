@@ -173,7 +173,7 @@ func (p *peers) compare(ctx context.Context, t *Target, s stage) ([]Evidence, er
 		if err := n.Observe(ctx, survey); err != nil {
 			return nil, err
 		}
-		evidence := p.cells(survey, s)
+		evidence := p.cells(survey, s, &n.Declared)
 		if !slices.ContainsFunc(evidence, failed) || time.Now().After(deadline) {
 			return evidence, nil
 		}

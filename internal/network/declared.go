@@ -115,6 +115,16 @@ func (d *Declaration) open(p Peer) bool {
 	return p.isPod() && d.Policy.Opens(p.Namespace, p.NamespaceLabels)
 }
 
+// Ruled says whether a rule of the file allows a connection, whatever else there is. A machine comes to another's pod from its
+// address within the pods' network.
+func (d *Declaration) Ruled(from, to Peer, port Port) bool {
+	if from.isHost() && to.isPod() {
+		from.Address = from.Tunnel
+	}
+	_, ok := d.rule(from, to, port)
+	return ok
+}
+
 // rule names the rule that allows a connection.
 func (d *Declaration) rule(from, to Peer, port Port) (string, bool) {
 	for _, r := range d.Policy.Rules {

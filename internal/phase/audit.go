@@ -40,7 +40,7 @@ func (c *Cluster) Audit(ctx context.Context) ([]audit.Event, error) {
 		held[e.machine.Name] = e.status.Held
 	}
 	return audit.Account(events, audit.Known{Machines: d.Machines, Held: held, Operator: vault.Operator,
-		OperatorAddress: operatorAddress(d.MachineCIDR).String(), Now: time.Now()}), nil
+		OperatorAddress: c.operatorAddress(machines).String(), Now: time.Now()}), nil
 }
 
 // reveal finds what was issued and is not in the log: Vault keeps every certificate until it has expired.

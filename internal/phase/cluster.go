@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
@@ -147,7 +148,8 @@ func (c *Cluster) makeIdentity() error {
 // Exists says whether anything of the cluster has come to be.
 func (c *Cluster) Exists() bool { return c.ID != "" }
 
-// Machines returns the machines that are declared, with address and state; without an address they are not reserved yet.
+// Machines returns the machines that are declared, with address and state; without an address they are not reserved yet. Of a
+// cloud, also the members of groups, and the balancer.
 func (c *Cluster) Machines(ctx context.Context) ([]provider.Machine, error) {
 	have, err := c.Provider.List(ctx)
 	if err != nil {
@@ -165,21 +167,35 @@ func (c *Cluster) Machines(ctx context.Context) ([]provider.Machine, error) {
 		}
 		out = append(out, provider.Machine{Name: m.Name, Role: m.Role, State: provider.Absent})
 	}
-	return out, nil
+	return c.withCloud(ctx, out, have)
 }
 
-// desiredFor is the document of one machine. What is trusted is empty until Vault has it.
+// desiredFor is the document of one machine, or of nobody in particular. What is trusted is empty until Vault has it.
 func (c *Cluster) desiredFor(self string, machines []provider.Machine, t trust) unit.Desired {
+	me := provider.Machine{Name: self}
+	if i := slices.IndexFunc(machines, func(m provider.Machine) bool { return m.Name == self }); i >= 0 {
+		me = machines[i]
+	}
+	return c.desired(me, machines, t)
+}
+
+func (c *Cluster) desired(me provider.Machine, machines []provider.Machine, t trust) unit.Desired {
 	s := c.Spec.Spec
 	d := unit.Desired{
-		Cluster: c.Spec.Metadata.Name, ID: c.ID, Self: self, KubernetesVersion: s.KubernetesVersion,
-		MachineCIDR: s.Provider.Local.MachineCIDR, PodCIDR: s.Network.PodCIDR, ServiceCIDR: s.Network.ServiceCIDR,
+		Cluster: c.Spec.Metadata.Name, ID: c.ID, Self: me.Name, KubernetesVersion: s.KubernetesVersion,
+		MachineCIDR: s.Provider.MachineCIDR(), PodCIDR: s.Network.PodCIDR, ServiceCIDR: s.Network.ServiceCIDR,
 		ClusterDomain: s.Network.ClusterDomain, LeafTTL: s.PKI.LeafTTL.Duration, CAs: t.cas, Issuers: t.issuers, SSH: t.ssh,
 	}
-	for _, m := range machines {
-		d.Machines = append(d.Machines, unit.Machine{Name: m.Name, Role: m.Role, Address: m.Address})
+	if s.Provider.AWS != nil {
+		d.Region = s.Provider.AWS.Region
 	}
-	switch d.Me().Role {
+	for _, m := range machines {
+		// Members of groups come and go, and no machine has to be told: each knows itself.
+		if m.Pool == "" || m.Name == me.Name || me.Name == "" {
+			d.Machines = append(d.Machines, unit.Machine{Name: m.Name, Role: m.Role, Address: m.Address})
+		}
+	}
+	switch me.Role {
 	case v1alpha1.RoleEtcd:
 		d.NetworkPolicy = s.Network.Policy
 	case v1alpha1.RoleControlPlane:

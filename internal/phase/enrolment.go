@@ -28,11 +28,13 @@ type enrolled struct {
 	status  agent.Status
 	token   bool // it keeps one on its disk
 	out     bool // revoked: it stays as it is, and is not waited for
+	// attested: it proves by itself which machine it is, so that nothing is left on its disk.
+	attested bool
 }
 
 // silent says that a machine has no token, or has not been heard of for so long that it may have expired.
 func (e enrolled) silent(now time.Time, leafTTL time.Duration) bool {
-	return !e.token || e.status.Seen.IsZero() || now.Sub(e.status.Seen) > leafTTL/2
+	return !e.token && !e.attested || e.status.Seen.IsZero() || now.Sub(e.status.Seen) > leafTTL/2
 }
 
 // enrolment reads all machines' documents, side by side.
@@ -49,18 +51,27 @@ func (c *Cluster) enrolment(ctx context.Context) ([]enrolled, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]enrolled, len(machines))
+	_, attested := c.cloud()
+	agents := c.agents(machines)
+	all := make([]enrolled, len(agents))
 	parent := ctx
 	g, ctx := errgroup.WithContext(ctx)
-	for i, m := range machines {
+	for i, m := range agents {
 		g.Go(func() error {
-			e := enrolled{machine: m, want: c.desiredFor(m.Name, machines, trust)}
+			e := enrolled{machine: m, want: c.desiredFor(m.Name, machines, trust), attested: attested}
 			var err error
-			if e.version, err = v.ReadDocument(ctx, m.Name, "desired", &e.have); err != nil {
+			if e.version, err = v.ReadDocument(ctx, m.Document(), "desired", &e.have); err != nil {
 				return err
+			}
+			if e.version > 0 {
+				e.have = asMember(e.have, m)
 			}
 			if _, err = v.ReadDocument(ctx, m.Name, "status", &e.status); err != nil {
 				return err
+			}
+			if attested {
+				all[i] = e
+				return nil
 			}
 			if e.boot, err = c.knownBoot(ctx, m); err != nil {
 				return err
@@ -99,7 +110,7 @@ func (c *Cluster) readBoot(ctx context.Context, machine string) (agent.Boot, err
 
 // knownBoot is the boot document on a machine's disk; the empty one if it has no disk yet.
 func (c *Cluster) knownBoot(ctx context.Context, m provider.Machine) (agent.Boot, error) {
-	if m.State == provider.Absent {
+	if _, ok := c.cloud(); ok || m.State == provider.Absent {
 		return agent.Boot{}, nil
 	}
 	return c.readBoot(ctx, m.Name)
@@ -119,16 +130,24 @@ func observeEnrolment(ctx context.Context, c *Cluster) ([]Drift, error) {
 	if err != nil {
 		return nil, err
 	}
-	var drift []Drift
+	drift, err := c.observeGroups(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, e := range all {
 		if e.out {
 			continue
 		}
 		switch {
+		case e.machine.Pool != "":
+			continue // its pool is told
 		case e.version == 0:
 			drift = append(drift, Drift{Object: e.machine.Name, Cause: "it was never told what to be", Action: "write its desired state to Vault"})
 		case !reflect.DeepEqual(e.want, e.have):
 			drift = append(drift, Drift{Object: e.machine.Name, Cause: "its desired state is " + firstDifference(e.want, e.have), Action: "write it to Vault again"})
+		}
+		if e.attested {
+			continue
 		}
 		if e.boot.VaultCA != c.vaultCA() {
 			drift = append(drift, Drift{Object: e.machine.Name, Cause: "it does not know Vault's CA", Action: "give it"})
@@ -168,8 +187,9 @@ func (c *Cluster) instructAll(ctx context.Context) error {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.instructGroups(ctx) })
 	for _, e := range all {
-		if !e.out {
+		if !e.out && e.machine.Pool == "" {
 			g.Go(func() error { return c.instruct(ctx, e) })
 		}
 	}
@@ -187,6 +207,9 @@ func (c *Cluster) instruct(ctx context.Context, e enrolled) error {
 		if _, err := v.WriteDocument(ctx, e.machine.Name, "desired", e.version, e.want); err != nil {
 			return err
 		}
+	}
+	if e.attested {
+		return nil // it reads what it is to be by itself
 	}
 	token := e.silent(time.Now(), e.want.LeafTTL) || c.restoring.strange()
 	if !changed && !token && e.boot.VaultCA == c.vaultCA() {

@@ -13,6 +13,7 @@ import (
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/baseline"
+	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/ui"
 )
 
@@ -64,7 +65,11 @@ func applyNodes(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 		if err != nil {
 			return fmt.Errorf("list nodes: %w", err)
 		}
-		for _, name := range strayNodes(c.inService(revoked), nodes.Items) {
+		machines, err := c.Machines(ctx) // after the nodes: whose machine came meanwhile is no stray
+		if err != nil {
+			return err
+		}
+		for _, name := range strayNodes(inService(machines, revoked), nodes.Items) {
 			if err := deleteNode(ctx, client, name); err != nil {
 				return err
 			}
@@ -129,14 +134,16 @@ func (c *Cluster) nodeDrift(ctx context.Context) ([]Drift, error) {
 		return nil, err
 	}
 	booted := map[string]time.Time{}
+	var machines []provider.Machine
 	for _, e := range all {
 		booted[e.machine.Name] = e.status.Booted
+		machines = append(machines, e.machine)
 	}
 	revoked, err := c.revoked(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return compareNodes(c.inService(revoked), booted, nodes.Items, pods.Items), nil
+	return compareNodes(inService(machines, revoked), booted, nodes.Items, pods.Items), nil
 }
 
 // compareNodes decides which declared workers are not as they should be. What Kubernetes says of a machine from before

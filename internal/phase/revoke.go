@@ -65,7 +65,7 @@ func (c *Cluster) revokeDeclared(ctx context.Context, what Revocation) (Revocati
 		if m.Name != what.Machine {
 			continue
 		}
-		if last := lastOfItsRole(m.Name, m.Role, c.inService(have)); last != nil {
+		if last := lastOfItsRole(m.Name, m.Role, inService(machines, have)); last != nil {
 			return RevocationReport{}, InputError{last}
 		}
 		return c.revokeMachine(ctx, what, m, true)

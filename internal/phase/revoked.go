@@ -9,6 +9,7 @@ import (
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/agent"
+	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/vault"
 )
@@ -65,12 +66,15 @@ func addRevocations(list, more []unit.Revocation) []unit.Revocation {
 	return list
 }
 
-// inService are the declared machines that were not revoked.
-func (c *Cluster) inService(r unit.Revoked) []v1alpha1.Machine {
-	return slices.DeleteFunc(c.Spec.Machines(), func(m v1alpha1.Machine) bool {
-		_, out := r.Machine(m.Name)
-		return out
-	})
+// inService are the machines of the cluster that were not revoked.
+func inService(machines []provider.Machine, r unit.Revoked) []v1alpha1.Machine {
+	var in []v1alpha1.Machine
+	for _, m := range machines {
+		if _, out := r.Machine(m.Name); !out {
+			in = append(in, v1alpha1.Machine{Name: m.Name, Role: m.Role})
+		}
+	}
+	return in
 }
 
 // heardTimeout is how long machines may take to say that they have heard what was revoked.

@@ -24,6 +24,10 @@ type RotateOptions struct {
 // Rotate replaces the keys of targets, one after another. Whoever continues it later, after whatever end, need not know
 // more than the journal says.
 func Rotate(ctx context.Context, c *Cluster, targets []rotation.Target, o RotateOptions, progress *ui.Progress) error {
+	targets, err := c.rotatable(targets)
+	if err != nil {
+		return err
+	}
 	if err := c.journalise(ctx, func(j rotation.Journal) (rotation.Journal, error) { return j.Enqueue(targets) }); err != nil {
 		return err
 	}
@@ -186,7 +190,8 @@ func (c *Cluster) settleStage(ctx context.Context, all []rotation.Rotation, conf
 const podsBack = 7 * time.Minute
 
 func (c *Cluster) lifetimes() rotation.Lifetimes {
-	return rotation.Lifetimes{Admin: c.Spec.Spec.PKI.AdminTTL.Duration, Token: time.Hour + time.Minute}
+	return rotation.Lifetimes{Admin: c.Spec.Spec.PKI.AdminTTL.Duration, Token: time.Hour + time.Minute,
+		SSH: vault.SSHTTL + time.Minute}
 }
 
 // journalise replaces the journal by what change makes of it, unless somebody else did in between.

@@ -18,7 +18,7 @@ import (
 // rotating is a cluster with one machine of each role, as they have been told.
 func rotating() []enrolled {
 	d := unit.Desired{Cluster: "demo", ID: "0123456789abcdef", KubernetesVersion: "v1.37.2", MachineCIDR: "10.90.0.0/24",
-		PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/16", ClusterDomain: "cluster.local", LeafTTL: 24 * time.Hour, CAs: map[unit.CA]string{}}
+		PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/16", ClusterDomain: "cluster.local", LeafTTL: 24 * time.Hour, CAs: map[unit.CA]string{}, SSH: &unit.SSH{UserCA: "(user)\n", HostCA: "(host)\n"}}
 	for _, ca := range unit.CAs {
 		d.CAs[ca] = "(" + string(ca) + ")\n"
 	}
@@ -52,6 +52,8 @@ func TestWhatRestarts(t *testing.T) {
 			"baseline-controller"}, "worker-0": {"kubelet", "kube-proxy", "calico-wait", "cni"}},
 		rotation.ServiceAccountKey: {"control-plane-0": {"kube-apiserver"}},
 		rotation.EncryptionKey:     {},
+		rotation.SSHHosts:          {},
+		rotation.SSHUsers:          {}, // sshd hears of it, and sessions go on
 	}
 	all := rotating()
 	for _, target := range rotation.Targets {

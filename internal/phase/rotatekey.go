@@ -30,6 +30,9 @@ func (c *Cluster) nameKeys(ctx context.Context, target rotation.Target, t trust)
 		latest, _, err := v.TransitVersions(ctx, vault.TransitKey)
 		return strconv.Itoa(latest), strconv.Itoa(latest + 1), err
 	}
+	if ca := target.SSHCA(); ca != "" {
+		return trustedSSH(t.journal)[ca][0], ca + "-" + next, nil
+	}
 	err = c.withRoot(ctx, func(root *vault.Client) (err error) {
 		old, err = root.DefaultIssuer(ctx, target.CA())
 		return err
@@ -51,6 +54,9 @@ func (c *Cluster) prepareStage(ctx context.Context, r rotation.Rotation) error {
 	}
 	if r.Stage != rotation.Prepare || r.Back {
 		return nil
+	}
+	if r.Target.SSHCA() != "" {
+		return c.arrangeSSH(ctx, "")
 	}
 	return c.withRoot(ctx, func(root *vault.Client) error {
 		if r.Target == rotation.ServiceAccountKey {
@@ -139,6 +145,9 @@ func (c *Cluster) leaveStage(ctx context.Context, r rotation.Rotation) error {
 	}
 	if r.Target == rotation.EncryptionKey {
 		return nil // a version that decrypts nothing any more; or, going back, one that goes on to be used
+	}
+	if r.Target.SSHCA() != "" {
+		return c.arrangeSSH(ctx, gone) // with its key
 	}
 	return c.withRoot(ctx, func(root *vault.Client) error {
 		if r.Target == rotation.ServiceAccountKey {

@@ -29,6 +29,10 @@ type RotationStep struct {
 
 // PlanRotation says what rotating targets would do, in order. It changes nothing.
 func PlanRotation(ctx context.Context, c *Cluster, targets []rotation.Target, o RotateOptions) ([]RotationStep, error) {
+	targets, err := c.rotatable(targets)
+	if err != nil {
+		return nil, err
+	}
 	all, err := c.enrolment(ctx)
 	if err != nil {
 		return nil, err
@@ -75,6 +79,9 @@ func at(all []enrolled, targets []rotation.Target, stage rotation.Stage) []unit.
 			if ca := t.CA(); ca != "" {
 				d.CAs[ca] = strings.Join(r.Trusted(), "")
 			}
+			if ca := t.SSHCA(); ca != "" && d.SSH != nil {
+				d.SSH = sshAt(*d.SSH, ca, r)
+			}
 			if t == rotation.ServiceAccountKey && len(d.ServiceAccountKeys) > 0 {
 				r.Old, r.New = d.ServiceAccountKeys[0], vault.ServiceAccountDocument+"/next"
 				d.ServiceAccountKeys = tokenDocuments(r)
@@ -95,6 +102,9 @@ func does(t rotation.Target, s rotation.Stage) string {
 			rotation.Drop:    "look into etcd again; then the old version decrypts nothing any more",
 			rotation.Finish:  "nothing more",
 		}[s]
+	}
+	if t == rotation.SSHUsers && s == rotation.Issue {
+		return "sign certificates by the new CA; those that people have end by themselves"
 	}
 	key, what := "CA", "certificates"
 	if t == rotation.ServiceAccountKey {

@@ -68,7 +68,7 @@ func Rules(spec *v1alpha1.Cluster) []provider.Rule {
 func (c *Cluster) publicServices(machines []provider.Machine) []unit.PublicService {
 	var out []unit.PublicService
 	for _, s := range c.Spec.Spec.Exposure.Services {
-		p := unit.PublicService{Name: s.Name, Port: s.Port, Plaintext: s.Plaintext}
+		p := unit.PublicService{Name: s.Name, Port: s.Port, Plaintext: s.Plaintext, Hostnames: s.Hostnames}
 		for _, m := range machines {
 			if c.Spec.PoolOf(m.Name) == s.Pool {
 				p.Upstreams = append(p.Upstreams, netip.AddrPortFrom(m.Address, uint16(s.TargetPort)))
@@ -82,7 +82,7 @@ func (c *Cluster) publicServices(machines []provider.Machine) []unit.PublicServi
 // publicRules is what the internet reaches, and what lies behind it.
 func publicRules(spec *v1alpha1.Cluster) []provider.Rule {
 	var rules []provider.Rule
-	behind := map[provider.Endpoint]bool{}
+	behind := map[provider.Endpoint]bool{} // or in front: services may share a port
 	for _, s := range spec.Spec.Exposure.Services {
 		role := v1alpha1.RoleHub
 		for _, p := range spec.Spec.Pools {
@@ -90,8 +90,11 @@ func publicRules(spec *v1alpha1.Cluster) []provider.Rule {
 				role = p.Role
 			}
 		}
-		rules = append(rules, provider.Rule{From: provider.Trusted, Why: "the public service " + s.Name,
-			To: provider.Endpoint{Role: v1alpha1.RolePublicLB, Protocol: "tcp", Port: uint16(s.Port)}})
+		front := provider.Endpoint{Role: v1alpha1.RolePublicLB, Protocol: "tcp", Port: uint16(s.Port)}
+		if !behind[front] {
+			rules = append(rules, provider.Rule{From: provider.Trusted, Why: "the public service " + s.Name, To: front})
+		}
+		behind[front] = true
 		to := provider.Endpoint{Role: role, Protocol: "tcp", Port: uint16(s.TargetPort)}
 		if !behind[to] {
 			rules = append(rules, provider.Rule{From: v1alpha1.RolePublicLB, To: to, Why: "the public load balancer in front of " + s.Name})

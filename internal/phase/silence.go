@@ -30,7 +30,7 @@ func (s *silent) help(ctx context.Context, c *Cluster, all []enrolled) error {
 			last = t
 		}
 		now := time.Now()
-		if now.Sub(last) <= silence || !e.status.Seen.Before(last) || len(unready(e, now)) == 0 {
+		if e.attested || now.Sub(last) <= silence || !e.status.Seen.Before(last) || len(unready(e, now)) == 0 {
 			continue
 		}
 		s.helped[e.machine.Name] = now

@@ -24,6 +24,8 @@ type SSHAccess struct {
 	Pair sshkey.Pair
 	// KnownHosts has the CA of host keys, and no host key.
 	KnownHosts string
+	// engine is the one that signs.
+	engine string
 }
 
 // SSH gets a certificate for a user, or for the operator if there is no name, to become root on a machine.
@@ -54,6 +56,7 @@ func (c *Cluster) SSH(ctx context.Context, machine, user string) (SSHAccess, err
 	if access.Pair, err = sshkey.New(); err != nil {
 		return access, err
 	}
+	access.engine = trustedSSH(trust.journal)[vault.SSHUsers][0]
 	if user == "" {
 		access.Pair.Certificate, err = c.signAsOperator(ctx, access)
 	} else {
@@ -87,7 +90,7 @@ func (c *Cluster) signAsOperator(ctx context.Context, a SSHAccess) (string, erro
 	if err != nil {
 		return "", err
 	}
-	return v.SignOperatorKey(ctx, a.Pair.Public, a.Machine.Name)
+	return v.SignOperatorKey(ctx, a.engine, a.Pair.Public, a.Machine.Name)
 }
 
 // signAsUser tries each group that may: which of them a user is in, Vault knows.
@@ -99,7 +102,7 @@ func (c *Cluster) signAsUser(ctx context.Context, a SSHAccess, user string) (str
 	defer v.Close()
 	groups := c.Spec.Spec.MayEnter(a.Machine.Role)
 	for _, group := range groups {
-		cert, err := v.SignUserKey(ctx, group, a.Pair.Public, a.Machine.Name)
+		cert, err := v.SignUserKey(ctx, a.engine, group, a.Pair.Public, a.Machine.Name)
 		if err == nil || !errors.Is(err, vault.ErrDenied) {
 			return cert, err
 		}

@@ -98,7 +98,7 @@ func (c *Cluster) trust(ctx context.Context) (trust, error) {
 	}
 	t, err := readTrust(ctx, v)
 	if err == nil && c.Spec.Spec.Bastion() {
-		t.ssh, err = v.SSHCAs(ctx)
+		t.ssh, err = v.SSHCAs(ctx, trustedSSH(t.journal))
 		if errors.Is(err, vault.ErrNotFound) || errors.Is(err, vault.ErrDenied) { // the bastion is new: `up` has yet to tell Vault
 			t.ssh, err = nil, nil
 		}

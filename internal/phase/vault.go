@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
 
 	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/rotation"
 	"ashlar.dev/ashlar/internal/ui"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/vault"
@@ -22,30 +22,43 @@ const vaultTimeout = time.Minute
 
 // vaultLayout is what Vault shall hold.
 func (c *Cluster) vaultLayout(ctx context.Context, v *vault.Client) (vault.State, error) {
-	machines, err := c.Machines(ctx)
+	in, err := c.layoutInput(ctx, v)
 	if err != nil {
 		return vault.State{}, err
+	}
+	return vault.Layout(in), nil
+}
+
+// layoutInput is what that depends on.
+func (c *Cluster) layoutInput(ctx context.Context, v *vault.Client) (vault.Input, error) {
+	machines, err := c.Machines(ctx)
+	if err != nil {
+		return vault.Input{}, err
 	}
 	revoked, _, err := v.Revoked(ctx)
 	if err != nil {
-		return vault.State{}, err
+		return vault.Input{}, err
+	}
+	var journal rotation.Journal
+	if _, err := v.ReadRotation(ctx, &journal); err != nil {
+		return vault.Input{}, err
 	}
 	d := c.desiredFor("", machines, trust{})
+	cloud, err := c.vaultCloud(ctx)
+	if err != nil {
+		return vault.Input{}, err
+	}
 	pki := c.Spec.Spec.PKI
-	return vault.Layout(vault.Input{
-		Cluster: d.Cluster, ID: c.ID, Machines: d.Machines,
+	return vault.Input{
+		Cluster: d.Cluster, ID: c.ID, Machines: c.named(machines), AWS: cloud,
 		LeafTTL: pki.LeafTTL.Duration, CATTL: pki.CATTL.Duration, InitTokenTTL: pki.InitTokenTTL.Duration, AdminTTL: pki.AdminTTL.Duration,
 		Robots:          c.Spec.Spec.Authentication.Robots,
 		Revoked:         revoked,
 		SSH:             c.Spec.Spec.SSH,
+		SSHEngines:      mountedSSH(journal),
 		Provider:        c.Spec.Spec.Authentication.IdentityProvider,
-		OperatorAddress: operatorAddress(d.MachineCIDR), ServiceIP: d.KubernetesServiceIP(),
-	}), nil
-}
-
-// operatorAddress is the first address of the machines' network.
-func operatorAddress(machineCIDR string) netip.Addr {
-	return netip.MustParsePrefix(machineCIDR).Masked().Addr().Next()
+		OperatorAddress: c.operatorAddress(machines), ServiceIP: d.KubernetesServiceIP(),
+	}, nil
 }
 
 func observeVault(ctx context.Context, c *Cluster) ([]Drift, error) {
@@ -82,6 +95,11 @@ func observeVault(ctx context.Context, c *Cluster) ([]Drift, error) {
 	}
 	for _, d := range vault.Diff(want, have) {
 		drift = append(drift, Drift{Object: d.Object, Cause: d.Cause, Action: d.Action})
+	}
+	if missing, err := c.unpublished(ctx); err != nil {
+		return nil, err
+	} else if missing {
+		drift = append(drift, Drift{Object: publishedCA, Cause: "machines do not find Vault's CA where they look for it", Action: "publish it"})
 	}
 	return drift, nil
 }
@@ -251,6 +269,9 @@ func (c *Cluster) setUp(ctx context.Context, root *vault.Client) error {
 		}
 	}
 	if err := writeOperatorFile(c.vaultCAFile(), []byte(trust.cas[unit.CAVault])); err != nil {
+		return err
+	}
+	if err := c.publish(ctx); err != nil {
 		return err
 	}
 	cred, err := root.IssueOperatorCredential(ctx)

@@ -70,12 +70,19 @@ func (c *Cluster) vaultClient(ctx context.Context, machines ...provider.Machine)
 
 // listenerCertificate reads what a Vault machine listens with; nil if it has none yet.
 func (c *Cluster) listenerCertificate(ctx context.Context, m provider.Machine) ([]byte, error) {
-	profile := unit.ProfilesOf(v1alpha1.RoleVault)[0].For(m.Name)
-	cert, err := c.Provider.Read(ctx, m.Name, profile.CertFile())
+	cert, err := c.readListener(ctx, m.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	return cert, err
+}
+
+// readListener reads it off the machine's disk; where nobody can, the machine has published it.
+func (c *Cluster) readListener(ctx context.Context, machine string) ([]byte, error) {
+	if p, ok := c.cloud(); ok {
+		return p.Published(ctx, publishedListener(machine))
+	}
+	return c.Provider.Read(ctx, machine, unit.ProfilesOf(v1alpha1.RoleVault)[0].For(machine).CertFile())
 }
 
 var errNoCredential = errors.New("there is no operator's credential yet")

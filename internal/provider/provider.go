@@ -31,6 +31,16 @@ type Machine struct {
 	// Public is what the internet knows the machine by; invalid if it does not (v1alpha1.Role.Public).
 	Public netip.Addr `json:"public,omitzero"`
 	State  State      `json:"state"`
+	// Pool is the group that the machine is a member of; empty if the file names it.
+	Pool string `json:"pool,omitempty"`
+}
+
+// Document names whose desired document a machine reads: its own, or that of its pool, whose members share one.
+func (m Machine) Document() string {
+	if m.Pool != "" {
+		return m.Pool
+	}
+	return m.Name
 }
 
 // Endpoint is a port of a role, as a rule's destination.
@@ -132,4 +142,23 @@ type Provider interface {
 	NATGateways(ctx context.Context) ([]netip.Addr, error)
 	// Destroy removes all that the provider made for the cluster.
 	Destroy(ctx context.Context) error
+}
+
+// Cloud is a Provider whose machines are somebody else's: they prove by themselves which they are, and fetch what they need.
+// Members of groups come and go, and what balances load is no machine.
+type Cloud interface {
+	Provider
+	// Place is where the machines are, as they prove it.
+	Place(ctx context.Context) (Place, error)
+	// Balancer is the internal load balancer: its name in the cloud's DNS, and an address of it.
+	Balancer(ctx context.Context) (Machine, error)
+	// Publish puts a small file where machines look for it; Published reads what is there: fs.ErrNotExist if nothing is.
+	Publish(ctx context.Context, name string, content []byte) error
+	Published(ctx context.Context, name string) ([]byte, error)
+}
+
+// Place is where a cloud's machines are.
+type Place struct {
+	Account, Region, Network string       // Network is the id of the VPC
+	Range                    netip.Prefix // its addresses
 }

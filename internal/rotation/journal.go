@@ -103,6 +103,15 @@ func (r Rotation) Trusted() []string {
 	return []string{r.New}
 }
 
+// SignerFirst are Trusted, the one that signs before the other.
+func (r Rotation) SignerFirst() []string {
+	out := r.Trusted()
+	if out[0] != r.Signer() {
+		slices.Reverse(out)
+	}
+	return out
+}
+
 // Signer is the key that signs at this stage.
 func (r Rotation) Signer() string {
 	if r.Stage == Prepare || r.Stage == Trust {

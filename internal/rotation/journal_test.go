@@ -195,7 +195,7 @@ func TestRefusals(t *testing.T) {
 
 // TestTogether: several go through the stages side by side, forward and back, and are all remembered at the end.
 func TestTogether(t *testing.T) {
-	if got := fmt.Sprint(Together(Targets)); got != "[[vault-tls etcd-k8s etcd-overlay front-proxy encryption-key] [kubernetes serviceaccount-key]]" {
+	if got := fmt.Sprint(Together(Targets)); got != "[[vault-tls etcd-k8s etcd-overlay front-proxy encryption-key ssh-host] [ssh-user kubernetes serviceaccount-key]]" {
 		t.Errorf("all go as %s", got)
 	}
 	step := func(j Journal, f func(Journal) (Journal, error)) Journal {

@@ -15,7 +15,7 @@ import (
 func TestParseTargets(t *testing.T) {
 	for want, names := range map[string][]string{
 		"[etcd-k8s kubernetes]": {"kubernetes", "etcd-k8s", "kubernetes"},
-		"[vault-tls etcd-k8s etcd-overlay front-proxy encryption-key kubernetes serviceaccount-key]": {"kubernetes", "all"},
+		"[vault-tls etcd-k8s etcd-overlay front-proxy encryption-key ssh-host ssh-user kubernetes serviceaccount-key]": {"kubernetes", "all"},
 		"[]": {},
 	} {
 		got, err := ParseTargets(names)
@@ -38,12 +38,15 @@ func TestEveryCA(t *testing.T) {
 }
 
 func TestSettle(t *testing.T) {
-	l := Lifetimes{Admin: 8 * time.Hour, Token: time.Hour}
+	l := Lifetimes{Admin: 8 * time.Hour, Token: time.Hour, SSH: 5 * time.Minute}
 	if got := ServiceAccountKey.Settle(Issue, l); got != l.Token {
 		t.Errorf("tokens of the old key live %s, and it is dropped after %s", l.Token, got)
 	}
 	if got := Kubernetes.Settle(Issue, l); got != l.Admin {
 		t.Errorf("people's certificates of the old CA live %s, and it is dropped after %s", l.Admin, got)
+	}
+	if got := SSHUsers.Settle(Issue, l); got != l.SSH {
+		t.Errorf("people's SSH certificates of the old CA live %s, and it is dropped after %s", l.SSH, got)
 	}
 	if got := EtcdKubernetes.Settle(Issue, l); got != 0 {
 		t.Errorf("nobody but machines has a certificate of etcd's CA, and it waits %s", got)

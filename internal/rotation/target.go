@@ -22,6 +22,9 @@ const (
 	FrontProxy     = Target(unit.CAFrontProxy)
 	// VaultTLS is the CA of Vault's own listeners.
 	VaultTLS Target = "vault-tls"
+	// SSHHosts signs the host keys of machines, SSHUsers what people come in by.
+	SSHHosts Target = "ssh-host"
+	SSHUsers Target = "ssh-user"
 	// ServiceAccountKey signs the tokens of pods.
 	ServiceAccountKey Target = "serviceaccount-key"
 	// EncryptionKey, in Vault, seals what the API servers store.
@@ -29,17 +32,28 @@ const (
 )
 
 // Targets are all, in the order in which "all" rotates them: at the end those that people and pods have to be waited for with.
-var Targets = []Target{VaultTLS, EtcdKubernetes, EtcdOverlay, FrontProxy, EncryptionKey, Kubernetes, ServiceAccountKey}
+var Targets = []Target{VaultTLS, EtcdKubernetes, EtcdOverlay, FrontProxy, EncryptionKey, SSHHosts, SSHUsers, Kubernetes, ServiceAccountKey}
+
+// SSH are the targets that there are where there is a bastion.
+var SSH = []Target{SSHHosts, SSHUsers}
 
 // All stands for every target.
 const All = "all"
 
-// CA is the CA that the target is; empty for the keys that are none.
+// SSHCA is the SSH CA that the target is, as Vault's layout calls it; empty for the others.
+func (t Target) SSHCA() string {
+	if !slices.Contains(SSH, t) {
+		return ""
+	}
+	return strings.TrimPrefix(string(t), "ssh-")
+}
+
+// CA is the CA that the target is; empty for the keys that are none, and for the CAs of SSH.
 func (t Target) CA() unit.CA {
 	switch t {
 	case VaultTLS:
 		return unit.CAVault
-	case ServiceAccountKey, EncryptionKey:
+	case ServiceAccountKey, EncryptionKey, SSHHosts, SSHUsers:
 		return ""
 	}
 	return unit.CA(t)
@@ -64,8 +78,8 @@ func ParseTargets(names []string) ([]Target, error) {
 
 // Lifetimes are of what the old key signed and nobody renews.
 type Lifetimes struct {
-	// Admin is of the certificates of people, Token of the tokens of pods.
-	Admin, Token time.Duration
+	// Admin is of the certificates of people, Token of the tokens of pods, SSH of people's SSH certificates.
+	Admin, Token, SSH time.Duration
 }
 
 // podsSettle is how long pods take to see a new CA: their copy of it is renewed within a minute or two, and their clients
@@ -73,7 +87,7 @@ type Lifetimes struct {
 const podsSettle = 7 * time.Minute
 
 // waits says whether some stage lasts longer for the sake of pods and people.
-func (t Target) waits() bool { return t == Kubernetes || t == ServiceAccountKey }
+func (t Target) waits() bool { return t == SSHUsers || t == Kubernetes || t == ServiceAccountKey }
 
 // Together splits targets into those that go through the stages at the same time, so that what restarts does so once for all of
 // them. Nobody is kept at a stage for the sake of pods and people who need not be.
@@ -107,6 +121,8 @@ func (t Target) Settle(s Stage, l Lifetimes) time.Duration {
 		return l.Admin
 	case t == ServiceAccountKey && s == Issue:
 		return l.Token
+	case t == SSHUsers && s == Issue:
+		return l.SSH
 	}
 	return 0
 }

@@ -16,9 +16,8 @@ const (
 	krlCertificateKeyID = 0x23
 )
 
-// revokedKeys lists the users whose certificates sshd refuses, whichever CA signed them, as a key revocation list. It is the same
-// bytes each time.
-func revokedKeys(cluster string, revoked []Revocation) []byte {
+// revokedIDs is what certificates call the users that were revoked.
+func revokedIDs(cluster string, revoked []Revocation) []string {
 	var ids []string
 	for _, r := range revoked {
 		if r.User != "" {
@@ -26,6 +25,13 @@ func revokedKeys(cluster string, revoked []Revocation) []byte {
 		}
 	}
 	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// revokedKeys lists the users whose certificates sshd refuses, whichever CA signed them, as a key revocation list. It is the same
+// bytes each time.
+func revokedKeys(cluster string, revoked []Revocation) []byte {
+	ids := revokedIDs(cluster, revoked)
 	list := binary.BigEndian.AppendUint64(nil, krlMagic)
 	list = binary.BigEndian.AppendUint32(list, krlVersion)
 	list = append(list, make([]byte, 3*8)...) // its version, date and flags
@@ -34,7 +40,7 @@ func revokedKeys(cluster string, revoked []Revocation) []byte {
 		return list
 	}
 	var users []byte
-	for _, id := range slices.Compact(ids) {
+	for _, id := range ids {
 		users = krlText(users, []byte(id))
 	}
 	section := krlText(krlText(nil, nil), nil) // of any CA; reserved

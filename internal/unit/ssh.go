@@ -9,11 +9,13 @@ import (
 	"ashlar.dev/ashlar/api/v1alpha1"
 )
 
-// SSH is whom sshd trusts, as lines of OpenSSH's public keys. Where there are two, one is about to go.
+// SSH is whom sshd trusts, as lines of OpenSSH's public keys. Where there are two, one is about to go, and the first signs.
 type SSH struct {
 	// UserCA signs people's certificates, HostCA those of machines' host keys.
 	UserCA string `json:"userCA"`
 	HostCA string `json:"hostCA"`
+	// HostEngine is the engine of Vault's that signs host keys: it has the first of HostCA.
+	HostEngine string `json:"hostEngine,omitempty"`
 }
 
 // Where sshd finds things.
@@ -21,7 +23,9 @@ const (
 	SSHHostKey     = "/etc/ssh/ssh_host_ed25519_key"
 	sshPrincipals  = "/etc/ssh/principals/"
 	sshUserCA      = "/etc/ssh/user_ca.pub"
-	sshRevokedKeys = "/etc/ssh/revoked.krl"
+	SSHRevokedKeys = "/etc/ssh/revoked.krl"
+	// SSHLog is where the agent keeps what sshd says.
+	SSHLog = "/var/log/ashlar/sshd.log"
 )
 
 // SSHHostCert is the certificate of a host key.
@@ -53,7 +57,40 @@ func sshUnits(d Desired) []Unit {
 	users := Unit{Name: "ssh-users", Args: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/usr/sbin:/usr/bin"}, Once: true}
 	u := sshd(d)
 	u.After = []string{users.Name}
-	return []Unit{users, u}
+	return append([]Unit{users, u}, endSessions(d)...)
+}
+
+// endSessions ends what revoked users have open, once for each revocation: they all come through the bastion.
+func endSessions(d Desired) []Unit {
+	if d.Me().Role != v1alpha1.RoleBastion {
+		return nil
+	}
+	args := []string{Bin + "/ashlar", "ssh-end"}
+	var newest time.Time
+	for _, r := range d.Revoked {
+		if r.User != "" && r.At.After(newest) {
+			newest = r.At
+		}
+	}
+	if newest.IsZero() {
+		return nil
+	}
+	for _, id := range revokedIDs(d.Cluster, d.Revoked) {
+		args = append(args, "--id="+id)
+	}
+	return []Unit{{
+		Name: Sever,
+		Args: args,
+		// As sever's: another revocation of the same person is another run.
+		Env:   []string{"REVOKED_AT=" + newest.UTC().Format(time.RFC3339Nano)},
+		Files: []File{revokedKeysFile(d)}, // before it: who is ended must not come again
+		After: []string{"sshd"},
+		Once:  true,
+	}}
+}
+
+func revokedKeysFile(d Desired) File {
+	return File{Path: SSHRevokedKeys, Mode: 0o644, Content: string(revokedKeys(d.Cluster, d.Revoked)), Live: true}
 }
 
 func sshd(d Desired) Unit {
@@ -67,7 +104,7 @@ func sshd(d Desired) Unit {
 	if d.Me().Role == v1alpha1.RoleBastion {
 		files = append(files,
 			File{Path: sshPrincipals + JumpUser, Mode: 0o644, Content: JumpUser + "\n", Live: true},
-			File{Path: sshRevokedKeys, Mode: 0o644, Content: string(revokedKeys(d.Cluster, d.Revoked)), Live: true})
+			revokedKeysFile(d))
 	}
 	// Nobody asks whether it is ready: each time, its log would say that somebody came and said nothing. It ends if it cannot listen.
 	return Unit{
@@ -131,7 +168,7 @@ SetEnv PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:%[8]s
 	if d.Me().Role != v1alpha1.RoleBastion {
 		return b.String()
 	}
-	fmt.Fprintf(&b, "RevokedKeys %s\nMatch User %s\n  AllowTcpForwarding local\n  PermitOpen", sshRevokedKeys, JumpUser)
+	fmt.Fprintf(&b, "RevokedKeys %s\nMatch User %s\n  AllowTcpForwarding local\n  PermitOpen", SSHRevokedKeys, JumpUser)
 	for _, m := range d.Machines {
 		if m.Name != d.Self {
 			fmt.Fprintf(&b, " %s:%d", m.Address, PortSSH)

@@ -108,3 +108,24 @@ func TestNoBastionNoSSHD(t *testing.T) {
 		sshd(t, ssh, m.Name)
 	}
 }
+
+// TestEndSessions: the bastion ends what users have open who were revoked, once for each revocation, and no other machine does.
+func TestEndSessions(t *testing.T) {
+	d := ssh
+	d.Revoked = []unit.Revocation{{User: "alice", At: noon}, {User: "alice", At: noon}, {User: "bob", At: noon.Add(-time.Hour)}}
+	u, is := find(unit.For(on(d, "bastion-0")), unit.Sever)
+	if got := strings.Join(u.Args[1:], " "); !is || !u.Once || got != "ssh-end --id=ssh-users-alice --id=ssh-users-bob" || len(u.Files) != 1 {
+		t.Errorf("it is %+v", u)
+	}
+	d.Revoked[0].At = noon.Add(time.Second)
+	if again, _ := find(unit.For(on(d, "bastion-0")), unit.Sever); again.Digest() == u.Digest() {
+		t.Error("a second revocation ends nothing")
+	}
+	if _, is := find(unit.For(on(d, "worker-0")), unit.Sever); is {
+		t.Error("a worker ends sessions")
+	}
+	d.Revoked = nil
+	if _, is := find(unit.For(on(d, "bastion-0")), unit.Sever); is {
+		t.Error("sessions end without a revocation")
+	}
+}

@@ -297,7 +297,7 @@ func TestMemberIsWhatAWSSigned(t *testing.T) {
 		t.Errorf("its own status: %v", err)
 	}
 	sshKey := publicKey(t)
-	if _, err := a.SignHostKey(c.ctx, sshKey, nameA); err != nil {
+	if _, err := a.SignHostKey(c.ctx, SSHHosts, sshKey, nameA); err != nil {
 		t.Errorf("its host key: %v", err)
 	}
 	for what, err := range map[string]error{
@@ -305,7 +305,7 @@ func TestMemberIsWhatAWSSigned(t *testing.T) {
 		"a machine's document":       func() error { _, err := a.ReadDocument(c.ctx, "etcd-0", Desired, &out); return err }(),
 		"another's status":           func() error { _, err := a.WriteDocument(c.ctx, nameB, Status, 0, out); return err }(),
 		"its pool's document anew":   func() error { _, err := a.WriteDocument(c.ctx, "worker", Desired, 1, out); return err }(),
-		"another's host key":         func() error { _, err := a.SignHostKey(c.ctx, sshKey, nameB); return err }(),
+		"another's host key":         func() error { _, err := a.SignHostKey(c.ctx, SSHHosts, sshKey, nameB); return err }(),
 		"who has logged in":          a.remove(c.ctx, "auth/"+AWSPoolPath("demo")+"/identity-accesslist/i-0a"),
 		"the key of ServiceAccounts": func() error { _, err := a.ReadSecret(c.ctx, ServiceAccountDocument); return err }(),
 	} {

@@ -26,6 +26,8 @@ type Input struct {
 	Revoked unit.Revoked
 	// SSH says which groups of people may enter which machines.
 	SSH []v1alpha1.SSHGrant
+	// SSHEngines are the engines of the SSH CAs; nil: FirstSSHEngines.
+	SSHEngines SSHEngines
 	// Provider is the company's, where people may log in; nil: there is none.
 	Provider *v1alpha1.IdentityProvider
 	// AWS is where the cluster's instances are; nil: its machines are none.

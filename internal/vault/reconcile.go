@@ -25,6 +25,15 @@ type Drift struct {
 
 func (d Drift) String() string { return d.Object + ": " + d.Cause + " → " + d.Action }
 
+// AboutSSH says whether it is about an SSH engine, or about who may do what.
+func (d Drift) AboutSSH() bool {
+	o := d.want
+	if o == nil {
+		o = d.have
+	}
+	return o.Kind == KindSSHCA || o.Kind == KindSSHRole || o.Kind == KindPolicy || o.Kind == KindMount && strings.Contains(o.Path, "/ssh/")
+}
+
 // Observe reads everything that Vault holds under the cluster's name, and whatever want names. The operator's token
 // suffices; if it was refused, the error is ErrDenied, and WithRoot can do it.
 func Observe(ctx context.Context, c *Client, want State) (State, error) {

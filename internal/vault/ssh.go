@@ -30,8 +30,35 @@ const (
 	SSHHosts = "host"
 )
 
-// SSHPath is where an SSH engine is mounted.
-func SSHPath(cluster, ca string) string { return cluster + "/ssh/" + ca }
+// SSHPath is where an SSH engine is mounted. An engine has one key: that of a CA's successor is in another, which has the CA's
+// name and a "-" before its own.
+func SSHPath(cluster, engine string) string { return cluster + "/ssh/" + engine }
+
+// SSHEngines names, of each SSH CA, the engines that have a key of it. Where there are two, the first signs.
+type SSHEngines map[string][]string
+
+// FirstSSHEngines are those that a cluster begins with.
+func FirstSSHEngines() SSHEngines { return SSHEngines{SSHUsers: {SSHUsers}, SSHHosts: {SSHHosts}} }
+
+// sshCAOf is the CA that an engine has a key of.
+func sshCAOf(engine string) string {
+	ca, _, _ := strings.Cut(engine, "-")
+	return ca
+}
+
+// sshEngineNames are all engines.
+func (in Input) sshEngineNames() []string {
+	engines := in.SSHEngines
+	if engines == nil {
+		engines = FirstSSHEngines()
+	}
+	return slices.Sorted(slices.Values(slices.Concat(engines[SSHUsers], engines[SSHHosts])))
+}
+
+// sshEnginesOf are those of one CA.
+func (in Input) sshEnginesOf(ca string) []string {
+	return slices.DeleteFunc(in.sshEngineNames(), func(engine string) bool { return sshCAOf(engine) != ca })
+}
 
 // sshGroupRole is by which the users of a group get certificates.
 func sshGroupRole(group string) string { return "group-" + group }
@@ -52,8 +79,9 @@ func sshEngines(in Input) []Object {
 		return nil
 	}
 	var out []Object
-	for ca, description := range map[string]string{SSHUsers: "SSH CA of people", SSHHosts: "SSH CA of host keys"} {
-		path := SSHPath(in.Cluster, ca)
+	descriptions := map[string]string{SSHUsers: "SSH CA of people", SSHHosts: "SSH CA of host keys"}
+	for _, engine := range in.sshEngineNames() {
+		path, description := SSHPath(in.Cluster, engine), descriptions[sshCAOf(engine)]
 		out = append(out,
 			Object{KindMount, "sys/mounts/" + path, Fields{
 				"type": "ssh", "description": description, "version": "", "default_lease_ttl": int64(0), "max_lease_ttl": int64(0),
@@ -67,11 +95,13 @@ func sshEngines(in Input) []Object {
 	host["allow_host_certificates"], host["allow_bare_domains"] = true, true
 	host["allowed_domains"], host["allowed_domains_template"] = entityMachine, true
 	host["key_id_format"] = "host"
-	out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, SSHHosts) + "/roles/" + sshMachineRole, host})
-	if in.AWS != nil {
-		member := maps.Clone(host)
-		member["allowed_domains"] = entityMember
-		out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, SSHHosts) + "/roles/" + sshMemberRole, member})
+	member := maps.Clone(host)
+	member["allowed_domains"] = entityMember
+	for _, engine := range in.sshEnginesOf(SSHHosts) {
+		out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, engine) + "/roles/" + sshMachineRole, host})
+		if in.AWS != nil {
+			out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, engine) + "/roles/" + sshMemberRole, member})
+		}
 	}
 	users := func(role, id string, may func(unit.Machine) bool) {
 		principals := []string{unit.JumpUser}
@@ -84,7 +114,9 @@ func sshEngines(in Input) []Object {
 		r["allow_user_certificates"], r["key_id_format"] = true, id
 		r["allowed_users"] = strings.Join(principals, ",")
 		r["default_extensions"] = map[string]string{"permit-pty": "", "permit-port-forwarding": ""}
-		out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, SSHUsers) + "/roles/" + role, r})
+		for _, engine := range in.sshEnginesOf(SSHUsers) {
+			out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, engine) + "/roles/" + role, r})
+		}
 	}
 	users(Operator, Operator, func(unit.Machine) bool { return true })
 	for _, g := range in.SSH {
@@ -124,10 +156,14 @@ func sshRole(ttl time.Duration) Fields {
 }
 
 // sshSign lets somebody have a certificate of one role signed. Naming the parameters keeps out those that roles do not limit.
-func sshSign(cluster, ca, role string) rule {
-	r := allow(SSHPath(cluster, ca)+"/sign/"+role, "update")
-	r.allowed = map[string][]any{"public_key": nil, "cert_type": {ca}, "valid_principals": nil}
-	return r
+func sshSign(in Input, ca, role, why string) []rule {
+	var out []rule
+	for _, engine := range in.sshEnginesOf(ca) {
+		r := allow(SSHPath(in.Cluster, engine)+"/sign/"+role, "update").because(why)
+		r.allowed = map[string][]any{"public_key": nil, "cert_type": {ca}, "valid_principals": nil}
+		out = append(out, r)
+	}
+	return out
 }
 
 // sshMachineRules, sshPeopleRules and sshOperatorRules are what is about SSH in policies.
@@ -135,7 +171,7 @@ func sshMachineRules(in Input, role string) []rule {
 	if !in.bastion() {
 		return nil
 	}
-	return []rule{sshSign(in.Cluster, SSHHosts, role).because("its own host key")}
+	return sshSign(in, SSHHosts, role, "its own host key")
 }
 
 // Of a template that names a group Vault makes nothing for who is not in it.
@@ -145,7 +181,7 @@ func sshPeopleRules(in Input) []rule {
 	}
 	var rules []rule
 	for _, g := range in.SSH {
-		rules = append(rules, sshSign(in.Cluster, SSHUsers, sshGroupRole("{{identity.groups.names."+g.Group+".name}}")).because("only for who is in that group"))
+		rules = append(rules, sshSign(in, SSHUsers, sshGroupRole("{{identity.groups.names."+g.Group+".name}}"), "only for who is in that group")...)
 	}
 	return rules
 }
@@ -155,12 +191,11 @@ func sshOperatorRules(in Input) []rule {
 		return nil
 	}
 	c := in.Cluster
-	return []rule{
-		sshSign(c, SSHUsers, Operator).because("`ashlar ssh`"),
+	return append(sshSign(in, SSHUsers, Operator, "`ashlar ssh`"),
 		allow(c+"/ssh/+/config/ca", "read").because("read the layout"),
 		allow(c+"/ssh/+/roles", "list"),
 		allow(c+"/ssh/+/roles/+", "read"),
-	}
+	)
 }
 
 // observeSSHCAs reads the public keys: that there is one, of the right kind.
@@ -177,7 +212,7 @@ func observeSSHCAs(ctx context.Context, o observer) ([]Object, error) {
 
 func writeSSHCA(ctx context.Context, c *Client, want Object, have *Object) error {
 	if have != nil {
-		return errors.New("this is not the CA that was made for the cluster, and every host key hangs on it: remove it by hand, and run `ashlar up`")
+		return errors.New("this is not the CA that was made for the cluster, and every host key hangs on it: rotate it")
 	}
 	return c.put(ctx, want.Path, Fields{"generate_signing_key": true, "key_type": want.Fields["key_type"]}, nil)
 }
@@ -205,50 +240,63 @@ func observeSSHRoles(ctx context.Context, o observer) ([]Object, error) {
 	})
 }
 
-// SSHCAs are the public keys of both SSH CAs. The operator may.
-func (c *Client) SSHCAs(ctx context.Context) (*unit.SSH, error) {
-	var out unit.SSH
-	for ca, key := range map[string]*string{SSHUsers: &out.UserCA, SSHHosts: &out.HostCA} {
-		text, err := c.sshCA(ctx, SSHPath(c.cluster, ca)+"/config/ca")
-		if err == nil && text == "" {
-			err = ErrNotFound
+// SSHCAs are the public keys of both SSH CAs, and who signs. The operator may.
+func (c *Client) SSHCAs(ctx context.Context, engines SSHEngines) (*unit.SSH, error) {
+	out := unit.SSH{HostEngine: engines[SSHHosts][0]}
+	for ca, keys := range map[string]*string{SSHUsers: &out.UserCA, SSHHosts: &out.HostCA} {
+		for _, engine := range engines[ca] {
+			text, err := c.sshCA(ctx, SSHPath(c.cluster, engine)+"/config/ca")
+			if err == nil && text == "" {
+				err = ErrNotFound
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read the SSH CA of %ss: %w", ca, err)
+			}
+			*keys += text + "\n"
 		}
-		if err != nil {
-			return nil, fmt.Errorf("read the SSH CA of %ss: %w", ca, err)
-		}
-		*key = text + "\n"
 	}
 	return &out, nil
 }
 
-// SignHostKey has the caller's host key signed: an OpenSSH public key, for the caller's own name.
-func (c *Client) SignHostKey(ctx context.Context, publicKey, machine string) (string, error) {
+// SignHostKey has the caller's host key signed by an engine: an OpenSSH public key, for the caller's own name.
+func (c *Client) SignHostKey(ctx context.Context, engine, publicKey, machine string) (string, error) {
 	role := sshMachineRole
 	if unit.IsMember(machine) {
 		role = sshMemberRole
 	}
-	return c.signSSH(ctx, SSHHosts, role, publicKey, machine)
+	return c.signSSH(ctx, engine, role, publicKey, machine)
 }
 
 // SignOperatorKey has an OpenSSH public key signed for the operator to become root on a machine.
-func (c *Client) SignOperatorKey(ctx context.Context, publicKey, machine string) (string, error) {
-	return c.signSSH(ctx, SSHUsers, Operator, publicKey, machine, unit.JumpUser)
+func (c *Client) SignOperatorKey(ctx context.Context, engine, publicKey, machine string) (string, error) {
+	return c.signSSH(ctx, engine, Operator, publicKey, machine, unit.JumpUser)
 }
 
 // SignUserKey is SignOperatorKey for a user who is in a group that may. Who is not, is refused: ErrDenied.
-func (c *Client) SignUserKey(ctx context.Context, group, publicKey, machine string) (string, error) {
-	return c.signSSH(ctx, SSHUsers, sshGroupRole(group), publicKey, machine, unit.JumpUser)
+func (c *Client) SignUserKey(ctx context.Context, engine, group, publicKey, machine string) (string, error) {
+	return c.signSSH(ctx, engine, sshGroupRole(group), publicKey, machine, unit.JumpUser)
 }
 
-func (c *Client) signSSH(ctx context.Context, ca, role, publicKey string, principals ...string) (string, error) {
+func (c *Client) signSSH(ctx context.Context, engine, role, publicKey string, principals ...string) (string, error) {
 	var out struct {
 		Key string `json:"signed_key"`
 	}
-	body := Fields{"public_key": publicKey, "cert_type": ca, "valid_principals": strings.Join(principals, ",")}
-	if err := c.put(ctx, SSHPath(c.cluster, ca)+"/sign/"+role, body, &out); err != nil {
+	body := Fields{"public_key": publicKey, "cert_type": sshCAOf(engine), "valid_principals": strings.Join(principals, ",")}
+	if err := c.put(ctx, SSHPath(c.cluster, engine)+"/sign/"+role, body, &out); err != nil {
 		return "", fmt.Errorf("have an SSH key signed for %s: %w", strings.Join(principals, ", "), err)
 	}
 	return strings.TrimSpace(out.Key) + "\n", nil
+}
+
+// SSHGroupMachines are the machines that an engine signs for a group's users for. The operator may.
+func (c *Client) SSHGroupMachines(ctx context.Context, engine, group string) ([]string, error) {
+	var role struct {
+		Users string `json:"allowed_users"`
+	}
+	if err := c.get(ctx, SSHPath(c.cluster, engine)+"/roles/"+sshGroupRole(group), &role); err != nil {
+		return nil, fmt.Errorf("read which machines %s may enter: %w", group, err)
+	}
+	return slices.DeleteFunc(strings.Split(role.Users, ","), func(name string) bool { return name == unit.JumpUser }), nil
 }
 
 // Alive asks whether the client's token still is one.

@@ -49,14 +49,14 @@ func TestSSHHostKeys(t *testing.T) {
 	c := startCluster(t)
 	worker := c.enrol("worker-0", fromA)
 	key := publicKey(t)
-	text, err := worker.SignHostKey(c.ctx, key, "worker-0")
+	text, err := worker.SignHostKey(c.ctx, SSHHosts, key, "worker-0")
 	c.must(err)
 	cert := sshCertificate(t, text)
 	life := time.Duration(cert.ValidBefore-cert.ValidAfter) * time.Second
 	if cert.CertType != ssh.HostCert || !slices.Equal(cert.ValidPrincipals, []string{"worker-0"}) || life > c.input.LeafTTL+time.Minute {
 		t.Errorf("%+v", cert)
 	}
-	cas, err := c.operator.SSHCAs(c.ctx)
+	cas, err := c.operator.SSHCAs(c.ctx, FirstSSHEngines())
 	c.must(err)
 	if got := string(ssh.MarshalAuthorizedKey(cert.SignatureKey)); got != cas.HostCA || cas.HostCA == cas.UserCA {
 		t.Errorf("signed by %s, the CAs are %+v", got, cas)
@@ -97,7 +97,7 @@ func TestSSHUsers(t *testing.T) {
 	bob, _, err := c.anonymous.LoginPerson(c.ctx, "bob", "battery staple")
 	c.must(err)
 	key := publicKey(t)
-	text, err := alice.SignUserKey(c.ctx, "on-call", key, "worker-1")
+	text, err := alice.SignUserKey(c.ctx, SSHUsers, "on-call", key, "worker-1")
 	c.must(err)
 	cert := sshCertificate(t, text)
 	if life := time.Duration(cert.ValidBefore-cert.ValidAfter) * time.Second; life > SSHTTL+time.Minute {
@@ -106,15 +106,15 @@ func TestSSHUsers(t *testing.T) {
 	if cert.CertType != ssh.UserCert || !slices.Equal(cert.ValidPrincipals, []string{unit.JumpUser, "worker-1"}) || cert.KeyId != unit.SSHKeyID("demo", "alice") || len(cert.CriticalOptions) > 0 {
 		t.Errorf("%+v", cert)
 	}
-	text, err = c.operator.SignOperatorKey(c.ctx, key, "vault-0")
+	text, err = c.operator.SignOperatorKey(c.ctx, SSHUsers, key, "vault-0")
 	c.must(err)
 	if cert := sshCertificate(t, text); cert.KeyId != Operator {
 		t.Errorf("the operator is %q", cert.KeyId)
 	}
-	if _, err := bob.SignUserKey(c.ctx, "on-call", key, "worker-0"); !errors.Is(err, ErrDenied) {
+	if _, err := bob.SignUserKey(c.ctx, SSHUsers, "on-call", key, "worker-0"); !errors.Is(err, ErrDenied) {
 		t.Errorf("who is not in the group: %v", err)
 	}
-	if _, err := bob.SignOperatorKey(c.ctx, key, "worker-0"); !errors.Is(err, ErrDenied) {
+	if _, err := bob.SignOperatorKey(c.ctx, SSHUsers, key, "worker-0"); !errors.Is(err, ErrDenied) {
 		t.Errorf("as the operator: %v", err)
 	}
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -164,7 +164,7 @@ func TestSSHDrift(t *testing.T) {
 	if d := c.drift(); len(d) > 0 {
 		t.Errorf("left over: %v", d)
 	}
-	if _, err := c.operator.SignOperatorKey(c.ctx, publicKey(t), "worker-0"); err == nil {
+	if _, err := c.operator.SignOperatorKey(c.ctx, SSHUsers, publicKey(t), "worker-0"); err == nil {
 		t.Error("a certificate, though there is no bastion")
 	}
 }

@@ -5,7 +5,8 @@ module ashlar.dev/ashlar/test/aws
 go 1.26.0
 
 require (
-	github.com/hashicorp/hcl/v2 v2.24.0
+	github.com/google/go-cmp v0.7.0
+	github.com/hashicorp/hcl/v2 v2.25.0
 	github.com/hashicorp/terraform-json v0.29.0
 	github.com/hashicorp/terraform-plugin-go v0.31.0
 	github.com/zclconf/go-cty v1.20.0

@@ -162,15 +162,20 @@ func (s *sshTest) client(m provider.Machine, user string, auth ...ssh.AuthMethod
 	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		return nil, err
 	}
-	checker := ssh.CertChecker{IsHostAuthority: func(ca ssh.PublicKey, _ string) bool {
-		return string(ssh.MarshalAuthorizedKey(ca)) == s.target.Desired.SSH.HostCA
-	}}
-	c, channels, requests, err := ssh.NewClientConn(conn, address(m.Name), &ssh.ClientConfig{User: user, Auth: auth, HostKeyCallback: checker.CheckHostKey,
+	c, channels, requests, err := ssh.NewClientConn(conn, address(m.Name), &ssh.ClientConfig{User: user, Auth: auth, HostKeyCallback: s.hostKeyOf,
 		HostKeyAlgorithms: []string{ssh.CertAlgoED25519v01}})
 	if err != nil {
 		return nil, err
 	}
 	return ssh.NewClient(c, channels, requests), nil
+}
+
+// hostKeyOf takes a host key that the CA has signed.
+func (s *sshTest) hostKeyOf(name string, remote net.Addr, key ssh.PublicKey) error {
+	checker := ssh.CertChecker{IsHostAuthority: func(ca ssh.PublicKey, _ string) bool {
+		return string(ssh.MarshalAuthorizedKey(ca)) == s.target.Desired.SSH.HostCA
+	}}
+	return checker.CheckHostKey(name, remote, key)
 }
 
 // shown is a key with its certificate, if it has one.
@@ -374,8 +379,22 @@ func (s *sshTest) users(t *testing.T) {
 	} else {
 		_ = c.Close()
 	}
-	ashlar(t, "pki", "revoke", "--user", "sshalice", "--reason", "test")
+	hers, ours := s.shellOn(t, w.Name, "sshalice"), s.shellOn(t, w.Name, "")
+	if err := errors.Join(hers.says("hers\n"), ours.says("ours\n")); err != nil {
+		t.Fatal(err)
+	}
 	began := time.Now()
+	ashlar(t, "pki", "revoke", "--user", "sshalice", "--reason", "test")
+	eventually(t, claim.RefusedWithin, func() error {
+		if hers.says("still\n") == nil {
+			return errors.New("a revoked user's session goes on")
+		}
+		return nil
+	})
+	t.Logf("her session ended %.1f s after the revocation began", time.Since(began).Seconds())
+	if err := ours.says("still\n"); err != nil {
+		t.Errorf("another's session ended with hers: %v", err)
+	}
 	eventually(t, claim.RefusedWithin, func() error {
 		c, err := s.client(s.bastion, unit.JumpUser, s.shown(t, got))
 		if err == nil {

@@ -55,8 +55,10 @@ if [ -d /sys/class/dmi/id ]; then
   echo 'Amazon EC2' > /sys/class/dmi/id/sys_vendor
 fi
 printf '#!/bin/sh\ncase "$*" in *system-uuid*|*system-serial-number*) echo %[1]s;; *system-manufacturer*) echo "Amazon EC2";; *) echo;; esac\n' > /run/board/dmidecode
-chmod +x /run/board/dmidecode
+printf '#!/bin/sh\necho none\nexit 1\n' > /run/board/systemd-detect-virt
+chmod +x /run/board/*
 mount --bind /run/board /usr/local/sbin
+if [ -e /usr/sbin/dhclient ]; then mount --bind /dev/null /usr/sbin/dhclient; fi
 for s in cloud-init-local cloud-init cloud-config cloud-final; do
   ln -sf /lib/systemd/system/$s.service /etc/systemd/system/cloud-init.target.wants/
 done
@@ -82,8 +84,7 @@ func boardFiles(t *testing.T, hosts string, ca []byte) []provider.File {
 		file("/etc/cloud/cloud.cfg.d/05_logging.cfg", read("/etc/cloud/cloud.cfg.d/05_logging.cfg")),
 		file("/etc/cloud/cloud.cfg.d/99_board.cfg", []byte("datasource_list: [Ec2]\nnetwork: {config: disabled}\ngrowpart: {mode: 'off'}\nresize_rootfs: false\n")),
 		file("/etc/cloud/ds-identify.cfg", []byte("datasource: Ec2\npolicy: enabled\n")),
-		file("/etc/systemd/system/cloud-init-local.service.d/board.conf",
-			[]byte("[Service]\nExecStartPre=/bin/rm -f /run/host/container-manager /run/systemd/container\n")),
+		file("/etc/default/locale", nil),
 		file("/etc/hosts", []byte("127.0.0.1 localhost\n"+hosts)),
 		file("/etc/ssl/certs/ca-certificates.crt", append(read("/etc/ssl/certs/ca-certificates.crt"), ca...)),
 	}

@@ -1,16 +1,15 @@
 package aws
 
 import (
-	"errors"
-	"fmt"
 	"io/fs"
 
 	tfjson "github.com/hashicorp/terraform-json"
 
 	"ashlar.dev/ashlar/internal/exposure"
+	"ashlar.dev/ashlar/internal/provider/aws/topology"
 )
 
-// GraphOf is what the internet could reach of a plan.
-func GraphOf(_ *tfjson.Plan, _ fs.FS) (*exposure.Graph, error) {
-	return nil, fmt.Errorf("the network of a plan is not understood by this version: %w", errors.ErrUnsupported)
+// GraphOf is the network that a plan of the modules would make.
+func GraphOf(plan *tfjson.Plan, modules fs.FS) (*exposure.Graph, error) {
+	return topology.OfPlan(plan, modules)
 }

@@ -7,18 +7,43 @@ import (
 	"strings"
 
 	"github.com/zclconf/go-cty/cty"
+
+	"ashlar.dev/ashlar/test/aws/schema"
 )
 
 // checked is a configuration while it is checked. What is not known yet passes.
-type checked struct {
-	*object
-	config cty.Value
+type checked struct{ *object }
+
+// readOnly returns what is given that only AWS gives. The language leaves it to providers to mind.
+func readOnly(b *schema.Block, config cty.Value) (out []error) {
+	if !known(config) {
+		return nil
+	}
+	for _, name := range sorted(b.Attributes) {
+		if a := b.Attributes[name]; a.Computed && !a.Optional && !config.GetAttr(name).IsNull() {
+			out = append(out, fmt.Errorf("Can't configure a value for %q: its value will be decided automatically", name)) //nolint:staticcheck // the SDK's words
+		}
+	}
+	for _, name := range sorted(b.Blocks) {
+		n, blocks := b.Blocks[name], config.GetAttr(name)
+		switch {
+		case !known(blocks):
+		case n.Nesting == "single":
+			out = append(out, readOnly(n.Block, blocks)...)
+		default:
+			for _, one := range blocks.AsValueSlice() {
+				out = append(out, readOnly(n.Block, one)...)
+			}
+		}
+	}
+	return out
 }
 
 // check returns what of a configuration the provider, or AWS, would refuse although the schema accepts it.
-func check(typ string, config cty.Value) []error {
+func check(typ string, b *schema.Block, config cty.Value) []error {
 	k := kinds[typ]
-	c := &checked{object: &object{typ: typ, values: config.AsValueMap()}, config: config}
+	c := &checked{object: &object{typ: typ, values: config.AsValueMap()}}
+	c.errs = readOnly(b, config)
 	for _, group := range k.one {
 		if n, sure := c.given(group); sure && n != 1 {
 			c.fail("%s: exactly one of %s must be given, not %d", typ, list(group), n)

@@ -38,7 +38,7 @@ func (s *Server) apply(typ string, b *schema.Block, prior, planned, _ cty.Value)
 		return planned, err
 	}
 	o.name()
-	if o.fresh {
+	if o.fresh && k.id != late {
 		o.set("id", o.form(k.id))
 	}
 	if k.arn != "" {
@@ -51,6 +51,9 @@ func (s *Server) apply(typ string, b *schema.Block, prior, planned, _ cty.Value)
 		return planned, o.errs[0]
 	}
 	made := o.rest()
+	if made.GetAttr("id").AsString() == "" {
+		return planned, fmt.Errorf("simulate: %s was given no id", typ) // a mistake in the tables
+	}
 	return made, s.world.put(typ, made.GetAttr("id").AsString(), made)
 }
 
@@ -130,7 +133,7 @@ func (o *object) form(pattern string) string {
 			return o.s.region
 		case "uuid":
 			h := o.s.world.fresh(o.typ, o.seed(), 32)
-			return strings.Join([]string{h[:8], h[8:12], h[12:16], h[16:20], h[20:]}, "-")
+			return strings.Join([]string{h[:8], h[8:12], "4" + h[13:16], "8" + h[17:20], h[20:]}, "-") // version 4
 		default:
 			if digits, err := strconv.Atoi(name); err == nil {
 				return o.s.world.fresh(o.typ, o.seed(), digits)

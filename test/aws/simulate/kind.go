@@ -26,6 +26,9 @@ type kind struct {
 	check func(*checked) // what AWS or the provider refuses
 }
 
+// late is the id of a kind for what sets it when it is made up.
+const late = "-"
+
 var kinds = func() map[string]kind {
 	all := map[string]kind{}
 	for _, part := range []map[string]kind{networkKinds, computeKinds, balancerKinds, identityKinds, storageKinds, nameKinds} {

@@ -13,7 +13,7 @@ var balancerName = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,30}[a-zA-Z0-9
 
 var balancerKinds = map[string]kind{
 	"aws_lb": {
-		id: "{none}", replace: "name name_prefix internal load_balancer_type customer_owned_ipv4_pool", late: "subnet_mapping",
+		id: late, replace: "name name_prefix internal load_balancer_type customer_owned_ipv4_pool", late: "subnet_mapping",
 		defaults: map[string]any{
 			"load_balancer_type": "application", "client_keep_alive": 3600, "enable_deletion_protection": false, "enable_cross_zone_load_balancing": false,
 			"enable_http2": true, "enable_tls_version_and_cipher_suite_headers": false, "enable_waf_fail_open": false, "enable_xff_client_port": false,
@@ -33,7 +33,7 @@ var balancerKinds = map[string]kind{
 		},
 	},
 	"aws_lb_target_group": {
-		id: "{none}", replace: "name name_prefix port protocol protocol_version target_type vpc_id ip_address_type target_control_port",
+		id: late, replace: "name name_prefix port protocol protocol_version target_type vpc_id ip_address_type target_control_port",
 		late: "health_check stickiness target_failover target_group_health target_health_state",
 		defaults: map[string]any{
 			"target_type": "instance", "deregistration_delay": "300", "lambda_multi_value_headers_enabled": false, "proxy_protocol_v2": false, "slow_start": 0,
@@ -62,7 +62,7 @@ var balancerKinds = map[string]kind{
 		},
 	},
 	"aws_lb_listener": {
-		id: "{none}", replace: "load_balancer_arn", late: "mutual_authentication",
+		id: late, replace: "load_balancer_arn", late: "mutual_authentication",
 		made: func(o *object) {
 			lb := o.str("load_balancer_arn")
 			o.set("arn", strings.Replace(lb, ":loadbalancer/", ":listener/", 1)+"/"+o.form("{16}"))
@@ -89,7 +89,7 @@ var balancerKinds = map[string]kind{
 		},
 	},
 	"aws_lb_listener_rule": {
-		id: "{none}", replace: "listener_arn",
+		id: late, replace: "listener_arn",
 		made: func(o *object) {
 			o.set("arn", strings.Replace(o.str("listener_arn"), ":listener/", ":listener-rule/", 1)+"/"+o.form("{16}"))
 			o.set("id", o.str("arn"))

@@ -15,9 +15,10 @@ var computeKinds = map[string]kind{
 	"aws_instance": {
 		id: "i-{17}", arn: ec2 + "instance/{id}",
 		replace: "ami associate_public_ip_address availability_zone cpu_options.core_count cpu_options.threads_per_core cpu_options.amd_sev_snp " +
-			"enclave_options.enabled ephemeral_block_device hibernation instance_market_options key_name network_interface " +
-			"placement_partition_number primary_network_interface private_ip security_groups subnet_id " +
-			"root_block_device.encrypted root_block_device.kms_key_id ebs_block_device.device_name ebs_block_device.encrypted ebs_block_device.snapshot_id",
+			"ebs_optimized enclave_options.enabled ephemeral_block_device hibernation host_id instance_market_options ipv6_address_count " +
+			"ipv6_addresses key_name launch_template.id launch_template.name network_interface placement_group placement_partition_number " +
+			"primary_network_interface.network_interface_id private_dns_name_options private_ip security_groups subnet_id tenancy " +
+			"root_block_device.encrypted root_block_device.kms_key_id ebs_block_device",
 		alsoIf: map[string]string{"user_data_replace_on_change": "user_data user_data_base64"},
 		late: "capacity_reservation_specification cpu_options ebs_block_device enclave_options ephemeral_block_device instance_market_options " +
 			"maintenance_options metadata_options network_interface primary_network_interface private_dns_name_options root_block_device",

@@ -34,7 +34,7 @@ var identityKinds = map[string]kind{
 		check: func(c *checked) { c.matches(identityName, "name"); c.policy("policy", 10240) },
 	},
 	"aws_iam_policy": {
-		id: "{none}", replace: "name name_prefix description path", defaults: map[string]any{"path": "/"}, atMost: []string{"name name_prefix"},
+		id: late, replace: "name name_prefix description path", defaults: map[string]any{"path": "/"}, atMost: []string{"name name_prefix"},
 		made: func(o *object) {
 			o.set("arn", o.form("arn:aws:iam::{account}:policy{path}{name}"))
 			o.set("id", o.str("arn"))

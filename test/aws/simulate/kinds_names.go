@@ -8,7 +8,7 @@ import (
 
 var nameKinds = map[string]kind{
 	"aws_route53_zone": {
-		id: "{none}", replace: "name delegation_set_id", defaults: map[string]any{"comment": "Managed by Terraform", "force_destroy": false},
+		id: late, replace: "name delegation_set_id", defaults: map[string]any{"comment": "Managed by Terraform", "force_destroy": false},
 		made: func(o *object) {
 			o.set("id", "Z"+strings.ToUpper(o.form("{20}")))
 			o.set("zone_id", o.str("id"))
@@ -42,7 +42,7 @@ var nameKinds = map[string]kind{
 		made: func(o *object) { o.set("vpc_region", o.form("{region}")) },
 	},
 	"aws_acm_certificate": {
-		id: "{none}", late: "options",
+		id: late, late: "options",
 		replace: "certificate_authority_arn domain_name key_algorithm subject_alternative_names validation_method validation_option",
 		ahead:   func(o *object) { validations(o, false) },
 		made: func(o *object) {
@@ -57,7 +57,7 @@ var nameKinds = map[string]kind{
 		check: func(c *checked) { c.among("validation_method", "DNS", "EMAIL", "NONE") },
 	},
 	"aws_acm_certificate_validation": {
-		id: "{none}", replace: "certificate_arn validation_record_fqdns",
+		id: late, replace: "certificate_arn validation_record_fqdns",
 		made: func(o *object) { o.set("id", "2026-01-01 00:00:00 +0000 UTC") },
 	},
 	"aws_wafv2_ip_set": {

@@ -92,7 +92,7 @@ var networkKinds = map[string]kind{
 		},
 	},
 	"aws_default_security_group": {
-		id: "{none}", arn: ec2 + "security-group/{id}", replace: "vpc_id", defaults: map[string]any{"revoke_rules_on_delete": false},
+		id: late, arn: ec2 + "security-group/{id}", replace: "vpc_id", defaults: map[string]any{"revoke_rules_on_delete": false},
 		made: func(o *object) {
 			o.values["id"] = cty.StringVal(o.of("aws_vpc", o.str("vpc_id"), "default_security_group_id"))
 			o.set("name", "default")

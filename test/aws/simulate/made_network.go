@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -112,10 +113,12 @@ func (o *object) address(subnet string) string {
 	h := fnv.New32a()
 	fmt.Fprint(h, o.typ, o.str("id"))
 	size := uint32(1) << (32 - p.Bits())
-	a := p.Masked().Addr().As4()
-	n := uint32(a[0])<<24 | uint32(a[1])<<16 | uint32(a[2])<<8 | uint32(a[3])
-	n += 10 + h.Sum32()%(size-12) // AWS keeps the first four and the last; the rest below ten is for fixed machines
-	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}).String()
+	first := p.Masked().Addr().As4()
+	return o.s.world.untaken(func(i int) string {
+		// AWS keeps the first four and the last; the rest below ten is for machines that are given theirs.
+		n := binary.BigEndian.Uint32(first[:]) + 10 + (h.Sum32()+uint32(i))%(size-12)
+		return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, n))).String()
+	})
 }
 
 // online tells whether the network of a subnet has a gateway to the internet.
@@ -125,7 +128,9 @@ func (o *object) online(subnet string) bool {
 }
 
 // public makes up an address outside, of a range for documentation.
-func (o *object) public() string { return fmt.Sprintf("203.0.113.%d", 1+o.number("public", 254)) }
+func (o *object) public() string {
+	return o.s.world.untaken(func(i int) string { return fmt.Sprintf("203.0.113.%d", 1+(o.number("public", 254)+i)%254) })
+}
 
 func publicName(address, region string) string {
 	return fmt.Sprintf("ec2-%s.%s.compute.amazonaws.com", strings.ReplaceAll(address, ".", "-"), region)

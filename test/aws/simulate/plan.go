@@ -100,6 +100,9 @@ func (p planner) nested(path string, n schema.Nested, prior, proposed, config ct
 	if n.Nesting == "single" || !proposed.IsKnown() {
 		return proposed
 	}
+	if config.IsNull() { // which element of a set was configured how is not known: what is proposed is close
+		config = proposed
+	}
 	if config.IsKnown() && config.LengthInt() == 0 && p.kind.isLate(strings.TrimSuffix(path, ".")) {
 		if p.creating {
 			return cty.UnknownVal(n.Type())
@@ -113,7 +116,10 @@ func (p planner) nested(path string, n schema.Nested, prior, proposed, config ct
 			before[i] = e
 		}
 	}
-	given := config.AsValueSlice()
+	var given []cty.Value
+	if config.IsKnown() {
+		given = config.AsValueSlice()
+	}
 	for i, e := range proposed.AsValueSlice() {
 		was, said := cty.NullVal(n.Block.Type()), cty.NullVal(n.Block.Type())
 		if n.Nesting == "list" {

@@ -114,7 +114,7 @@ func (s *Server) ValidateResourceTypeConfig(_ context.Context, r *tfprotov5.Vali
 	if err != nil {
 		return nil, err
 	}
-	return &tfprotov5.ValidateResourceTypeConfigResponse{Diagnostics: problems(check(r.TypeName, config))}, nil
+	return &tfprotov5.ValidateResourceTypeConfigResponse{Diagnostics: problems(check(r.TypeName, s.schema.Resources[r.TypeName], config))}, nil
 }
 
 // PlanResourceChange says what a change would come to.
@@ -193,9 +193,13 @@ func (s *Server) UpgradeResourceState(_ context.Context, r *tfprotov5.UpgradeRes
 	return &tfprotov5.UpgradeResourceStateResponse{UpgradedState: state}, err
 }
 
-// ValidateDataSourceConfig accepts what the schema does.
-func (s *Server) ValidateDataSourceConfig(context.Context, *tfprotov5.ValidateDataSourceConfigRequest) (*tfprotov5.ValidateDataSourceConfigResponse, error) {
-	return &tfprotov5.ValidateDataSourceConfigResponse{}, nil
+// ValidateDataSourceConfig checks what the schema cannot say.
+func (s *Server) ValidateDataSourceConfig(_ context.Context, r *tfprotov5.ValidateDataSourceConfigRequest) (*tfprotov5.ValidateDataSourceConfigResponse, error) {
+	config, err := decode(r.Config, s.schema.Data[r.TypeName].Type())
+	if err != nil {
+		return nil, err
+	}
+	return &tfprotov5.ValidateDataSourceConfigResponse{Diagnostics: problems(readOnly(s.schema.Data[r.TypeName], config))}, nil
 }
 
 // ReadDataSource makes up what AWS would answer.

@@ -199,13 +199,20 @@ func (w *World) has(typ, by, what string) (found bool, err error) {
 // fresh makes up the digits of a new object's id: the same for the same object in the same world, so that what is printed
 // of one run can be compared with another's.
 func (w *World) fresh(typ, seed string, digits int) string {
+	return w.untaken(func(n int) string {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s %d", w.salt, typ, seed, n))
+		return hex.EncodeToString(sum[:])[:digits]
+	})
+}
+
+// untaken is the first of some ids or addresses that nothing has.
+func (w *World) untaken(candidate func(int) string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	there, _ := os.ReadFile(w.path) // what earlier processes made, if any
 	for n := 0; ; n++ {
-		sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s %d", w.salt, typ, seed, n))
-		made := hex.EncodeToString(sum[:])[:digits]
-		if !w.given[made] && !bytes.Contains(there, []byte(made)) {
+		made := candidate(n)
+		if !w.given[made] && !bytes.Contains(there, []byte(made+`"`)) {
 			w.given[made] = true
 			return made
 		}
