@@ -14,6 +14,10 @@ func IsMember(name string) bool {
 	return strings.HasPrefix(name, "i-") && strings.HasSuffix(name, memberDomain)
 }
 
+// PoolPrincipal is whom members of a group take to be for them, in certificates for SSH: their own names Vault cannot know before.
+// It is no machine's name.
+func PoolPrincipal(pool string) string { return "pool:" + pool }
+
 // MemberInstance is the instance of a member.
 func MemberInstance(name string) string {
 	id, _, _ := strings.Cut(name, ".")

@@ -42,6 +42,14 @@ func (d Desired) sshUsers() []string {
 	return []string{"root"}
 }
 
+// sshPrincipals are whom a certificate must be for, to make somebody root here.
+func (d Desired) sshPrincipals() string {
+	if d.Pool != "" {
+		return d.Self + "\n" + PoolPrincipal(d.Pool) + "\n"
+	}
+	return d.Self + "\n"
+}
+
 // sshUnits are sshd and its users, where there is a bastion to come through.
 func sshUnits(d Desired) []Unit {
 	if d.SSH == nil || !d.Complete() {
@@ -98,7 +106,7 @@ func sshd(d Desired) Unit {
 	files := []File{
 		{Path: "/etc/ssh/sshd_config", Mode: 0o600, Content: sshdConfig(d), Live: true},
 		{Path: sshUserCA, Mode: 0o644, Content: d.SSH.UserCA, Live: true},
-		{Path: sshPrincipals + "root", Mode: 0o644, Content: d.Self + "\n", Live: true},
+		{Path: sshPrincipals + "root", Mode: 0o644, Content: d.sshPrincipals(), Live: true},
 		{Path: "/run/sshd/.keep", Mode: 0o600},
 	}
 	if d.Me().Role == v1alpha1.RoleBastion {
@@ -169,9 +177,14 @@ SetEnv PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:%[8]s
 		return b.String()
 	}
 	fmt.Fprintf(&b, "RevokedKeys %s\nMatch User %s\n  AllowTcpForwarding local\n  PermitOpen", SSHRevokedKeys, JumpUser)
-	for _, m := range d.Machines {
-		if m.Name != d.Self {
-			fmt.Fprintf(&b, " %s:%d", m.Address, PortSSH)
+	if d.Region != "" {
+		// Members of groups come and go, and the operator has no other way to Vault and the API. The security groups say whereto.
+		fmt.Fprintf(&b, " *:%d *:%d *:%d", PortSSH, PortVault, PortAPIServer)
+	} else {
+		for _, m := range d.Machines {
+			if m.Name != d.Self {
+				fmt.Fprintf(&b, " %s:%d", m.Address, PortSSH)
+			}
 		}
 	}
 	// Without sessions there is nothing but what is forwarded.

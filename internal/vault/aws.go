@@ -80,9 +80,17 @@ func (a AWS) profile(cluster, of string) string {
 	return "arn:" + partition + ":iam::" + a.Account + ":instance-profile/" + InstanceProfile(cluster, of)
 }
 
+// pools are those whose machines come and go.
+func (in Input) pools() []AWSPool {
+	if in.AWS == nil {
+		return nil
+	}
+	return in.AWS.Pools
+}
+
 // self is how templates name a machine of a role. On AWS all machines of a role come and go, or none of them do.
 func (in Input) self(role v1alpha1.Role) string {
-	if in.AWS != nil && slices.ContainsFunc(in.AWS.Pools, func(p AWSPool) bool { return p.Role == role }) {
+	if slices.ContainsFunc(in.pools(), func(p AWSPool) bool { return p.Role == role }) {
 		return entityMember
 	}
 	return entityMachine
@@ -169,10 +177,7 @@ func awsRole(in Input, profile string, from netip.Prefix, policy v1alpha1.Role) 
 // awsPolicies are of the members of pools: they read what their pool shall be, and write what they are.
 func awsPolicies(in Input) []Object {
 	var out []Object
-	if in.AWS == nil {
-		return nil
-	}
-	for _, p := range in.AWS.Pools {
+	for _, p := range in.pools() {
 		rules := memberRules(in, p)
 		out = append(out, Object{KindPolicy, "sys/policies/acl/" + PolicyName(in.Cluster, poolPolicy(p.Name)), Fields{"policy": render(rules)}})
 	}

@@ -103,11 +103,16 @@ func sshEngines(in Input) []Object {
 			out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, engine) + "/roles/" + sshMemberRole, member})
 		}
 	}
-	users := func(role, id string, may func(unit.Machine) bool) {
+	users := func(role, id string, may func(v1alpha1.Role) bool) {
 		principals := []string{unit.JumpUser}
 		for _, m := range in.Machines {
-			if may(m) {
+			if may(m.Role) {
 				principals = append(principals, m.Name)
+			}
+		}
+		for _, p := range in.pools() {
+			if may(p.Role) {
+				principals = append(principals, unit.PoolPrincipal(p.Name))
 			}
 		}
 		r := sshRole(SSHTTL)
@@ -118,10 +123,10 @@ func sshEngines(in Input) []Object {
 			out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, engine) + "/roles/" + role, r})
 		}
 	}
-	users(Operator, Operator, func(unit.Machine) bool { return true })
+	users(Operator, Operator, func(v1alpha1.Role) bool { return true })
 	for _, g := range in.SSH {
 		// The name that Vault gives to a user's session: unit.SSHKeyID.
-		users(sshGroupRole(g.Group), "{{token_display_name}}", func(m unit.Machine) bool { return slices.Contains(g.Roles, m.Role) })
+		users(sshGroupRole(g.Group), "{{token_display_name}}", func(r v1alpha1.Role) bool { return slices.Contains(g.Roles, r) })
 	}
 	return out
 }
