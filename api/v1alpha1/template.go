@@ -126,7 +126,9 @@ spec:
 {{- end }}
   #     - name: {{ if .Provider.AWS }}web{{ else }}jenkins{{ end }}
   #       port: 443
+{{- if .Provider.Local }}
   #       hostnames: [jenkins.example.org] # asked for by TLS (SNI); default: whatever name
+{{- end }}
   #       pool: worker # whose machines serve it; of role hub or worker
   #       targetPort: 30443 # default: as port
 {{- with .Provider.AWS }}

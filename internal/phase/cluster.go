@@ -54,6 +54,9 @@ func (e InputError) Unwrap() error { return e.Err }
 type Options struct {
 	Root   string // default: DefaultRoot
 	Bundle string // default: the newest built
+	// Replace names what may be lost, on a provider that replaces machines; Unlock is the id of a lock that nobody holds any more.
+	Replace []string
+	Unlock  string
 }
 
 // Open finds out what there is of a declared cluster; it changes nothing.
@@ -74,14 +77,17 @@ func Open(spec *v1alpha1.Cluster, o Options) (*Cluster, error) {
 	if err := c.loadIdentity(); err != nil {
 		return nil, err
 	}
-	p, err := local.New(local.Options{
-		Cluster: spec.Metadata.Name, Dir: c.Dir, Bundle: b.Dir,
-		MachineCIDR: netip.MustParsePrefix(spec.Spec.Provider.Local.MachineCIDR),
-	})
+	if spec.Spec.Provider.AWS != nil {
+		c.Provider, err = c.onAWS(root, o)
+	} else {
+		c.Provider, err = local.New(local.Options{
+			Cluster: spec.Metadata.Name, Dir: c.Dir, Bundle: b.Dir,
+			MachineCIDR: netip.MustParsePrefix(spec.Spec.Provider.Local.MachineCIDR),
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
-	c.Provider = p
 	return c, nil
 }
 
@@ -100,7 +106,7 @@ func (c *Cluster) identityFile() string { return filepath.Join(c.Dir, "cluster.j
 func (c *Cluster) wantIdentity() identity {
 	n := c.Spec.Spec.Network
 	return identity{Name: c.Spec.Metadata.Name, PodCIDR: n.PodCIDR, ServiceCIDR: n.ServiceCIDR, Domain: n.ClusterDomain,
-		MachineCIDR: c.Spec.Spec.Provider.Local.MachineCIDR}
+		MachineCIDR: c.Spec.Spec.Provider.MachineCIDR()}
 }
 
 func (c *Cluster) loadIdentity() error {
