@@ -50,10 +50,19 @@ func (d Desired) sshPrincipals() string {
 	return d.Self + "\n"
 }
 
+// firstDoor says whether somebody must come in here before Vault can sign for anybody: through the bastion of a cloud, to Vault.
+func (d Desired) firstDoor() bool { return d.Region != "" && d.Me().Role == v1alpha1.RoleBastion }
+
+// InstanceKeys prints the keys that a user of this instance is let in by, because AWS says so.
+const InstanceKeys = "instance-keys"
+
 // sshUnits are sshd and its users, where there is a bastion to come through.
 func sshUnits(d Desired) []Unit {
 	if d.SSH == nil || !d.Complete() {
-		return nil
+		if !d.firstDoor() {
+			return nil
+		}
+		d.SSH = &SSH{} // nobody's certificate is good yet
 	}
 	// A password that nothing matches: with a "!", as useradd has it, an account is locked, and sshd lets nobody in that is. Of who is
 	// not in /etc/shadow, which machines on this host begin without, systemd says the same.
@@ -186,6 +195,11 @@ SetEnv PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:%[8]s
 				fmt.Fprintf(&b, " %s:%d", m.Address, PortSSH)
 			}
 		}
+	}
+	if d.firstDoor() {
+		// Whom AWS's own rules let send a key, for a minute.
+		fmt.Fprintf(&b, "\n  PubkeyAcceptedAlgorithms ssh-ed25519-cert-v01@openssh.com,ssh-ed25519\n  AuthorizedKeysCommand %s/ashlar %s %%u\n"+
+			"  AuthorizedKeysCommandUser nobody", Bin, InstanceKeys)
 	}
 	// Without sessions there is nothing but what is forwarded.
 	b.WriteString("\n  PermitTTY no\n  MaxSessions 0\n  ForceCommand /usr/sbin/nologin\n")
