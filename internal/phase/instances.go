@@ -30,11 +30,14 @@ func departed(loggedIn []vault.Instance, live []string, now time.Time) []vault.I
 	})
 }
 
-// lockedOut are the instances of named machines whose token has expired, since they were off for so long: each logs in once, and
-// has. They are there, at their own addresses, from where alone they may log in. A member is replaced instead: it keeps nothing.
+// lockedOut are the instances of named machines that have no token, and may not log in: each does so once, and has. Either they
+// were off until it expired, or it was lost on its way, and they have said nothing since. They are there, at their own addresses,
+// from where alone they may log in. A member is replaced instead: it keeps nothing.
 func lockedOut(loggedIn []vault.Instance, live []string, seen map[string]time.Time, ttl time.Duration, now time.Time) []vault.Instance {
 	return slices.DeleteFunc(slices.Clone(loggedIn), func(i vault.Instance) bool {
-		return i.Member || !slices.Contains(live, i.ID) || now.Sub(i.Since) <= ttl || now.Sub(seen[i.Of]) <= ttl
+		expired := now.Sub(i.Since) > ttl && now.Sub(seen[i.Of]) > ttl
+		lost := now.Sub(i.Since) > settled && seen[i.Of].Before(i.Since)
+		return i.Member || !slices.Contains(live, i.ID) || !expired && !lost
 	})
 }
 
@@ -81,8 +84,8 @@ func observeInstances(ctx context.Context, c *Cluster) ([]Drift, error) {
 			Action: "revoke it"})
 	}
 	for _, i := range all.out {
-		drift = append(drift, Drift{Object: c.instanceName(i), Cause: fmt.Sprintf("its instance %s was away until its Vault token expired", i.ID),
-			Action: "let it log in once more"})
+		drift = append(drift, Drift{Object: c.instanceName(i), Cause: fmt.Sprintf("its instance %s has logged in, and has no live Vault token", i.ID),
+			Action: "end what it has, and let it log in once more"})
 	}
 	return drift, err
 }
@@ -105,7 +108,11 @@ func applyInstances(ctx context.Context, c *Cluster, progress *ui.Progress) erro
 	}
 	var errs []error
 	for _, i := range all.out {
-		errs = append(errs, v.ForgetInstance(ctx, i))
+		_, err := v.EndInstance(ctx, i.ID) // whoever has it, if it is not the machine
+		if err == nil {
+			err = v.ForgetInstance(ctx, i)
+		}
+		errs = append(errs, err)
 	}
 	if len(all.gone) == 0 {
 		return errors.Join(errs...)

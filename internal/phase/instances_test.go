@@ -39,7 +39,8 @@ func TestLockedOut(t *testing.T) {
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	etcd := vault.Instance{ID: "i-01", Of: "etcd-0", Since: now.Add(-100 * time.Hour)}
 	worker := vault.Instance{ID: "i-02", Of: "worker", Member: true, Since: now.Add(-100 * time.Hour)}
-	fresh := vault.Instance{ID: "i-01", Of: "etcd-0", Since: now.Add(-time.Hour)}
+	silent := vault.Instance{ID: "i-01", Of: "etcd-0", Since: now.Add(-time.Hour)}
+	fresh := vault.Instance{ID: "i-01", Of: "etcd-0", Since: now.Add(-settled)}
 	long, recent := now.Add(-25*time.Hour), now.Add(-24*time.Hour)
 	for name, test := range map[string]struct {
 		loggedIn []vault.Instance
@@ -51,6 +52,8 @@ func TestLockedOut(t *testing.T) {
 		"never heard of":                       {[]vault.Instance{etcd}, []string{"i-01"}, time.Time{}, []vault.Instance{etcd}},
 		"its token may still be good":          {[]vault.Instance{etcd}, []string{"i-01"}, recent, nil},
 		"just logged in":                       {[]vault.Instance{fresh}, []string{"i-01"}, time.Time{}, nil},
+		"its token never reached it":           {[]vault.Instance{silent}, []string{"i-01"}, long, []vault.Instance{silent}},
+		"it has spoken since":                  {[]vault.Instance{silent}, []string{"i-01"}, now.Add(-time.Minute), nil},
 		"gone":                                 {[]vault.Instance{etcd}, nil, long, nil},
 		"a member":                             {[]vault.Instance{worker}, []string{"i-02"}, time.Time{}, nil},
 	} {

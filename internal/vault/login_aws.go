@@ -12,7 +12,8 @@ import (
 
 // ErrSecondLogin says that an instance has logged in before, which each does once.
 var ErrSecondLogin = errors.New("this instance has logged in before, and each may do so once: whoever did has its token. " +
-	"If it was this machine and it lost its token, terminate the instance: another takes its place. If not, somebody else on it was faster")
+	"If it was this machine and it lost its token, `ashlar up` lets one that the file names log in once more; of a group's member terminate the " +
+	"instance: another takes its place. If it was not, somebody else on it was faster")
 
 // ErrNotThatInstance says that Vault does not believe an instance to be what it says.
 var ErrNotThatInstance = errors.New("vault does not take this instance for one of the cluster's")
