@@ -193,6 +193,9 @@ func (a *Agent) applyUnits(ctx context.Context) {
 	} else if !d.Complete() {
 		units = slices.DeleteFunc(units, func(u unit.Unit) bool { return len(u.Certificates) > 0 || needsCA(u) })
 	}
+	if err := a.openFirstDoor(units, d); err != nil {
+		a.problem("make the first host key", err)
+	}
 	units = slices.DeleteFunc(units, func(u unit.Unit) bool { return slices.Contains(a.boot.Hold, u.Name) })
 	repair := a.revision != "" && a.revision != a.boot.Revision
 	a.revision = a.boot.Revision

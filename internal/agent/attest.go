@@ -10,8 +10,8 @@ import (
 	"ashlar.dev/ashlar/internal/vault"
 )
 
-// metadataService may be elsewhere where there is a stand-in for it; AWS's own libraries know the variable.
-func metadataService() string {
+// MetadataService is where the instance asks about itself. It may be elsewhere where there is a stand-in for it; AWS's own libraries know the variable.
+func MetadataService() string {
 	if s := os.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"); s != "" {
 		return s
 	}
@@ -24,7 +24,7 @@ func (s *session) attest(ctx context.Context, client *vault.Client, a Attestatio
 	if a.Method != identity.AWS {
 		return fmt.Errorf("prove which machine this is: by %q, which this agent does not know; it knows %q", a.Method, identity.AWS)
 	}
-	document, err := identity.Document(ctx, metadataService())
+	document, err := identity.Document(ctx, MetadataService())
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,6 @@ import (
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/bucket"
 	"ashlar.dev/ashlar/internal/unit"
-	"ashlar.dev/ashlar/internal/vault"
 )
 
 // Facts are what the user data of a cloud's instance says. Nobody can reach its disk before it boots, and members of a group
@@ -78,7 +77,7 @@ type place struct {
 // name is the machine's: one that nobody else has, and that Vault derives from what AWS signs.
 func (f Facts) name(i instance) string {
 	if f.Pool != "" {
-		return vault.MemberName(i.ID, f.Region)
+		return unit.MemberName(i.ID, f.Region)
 	}
 	return f.Machine
 }
@@ -232,12 +231,19 @@ func (p *place) vaultCA(ctx context.Context, have Boot, kept unit.Desired) (stri
 }
 
 // announce publishes the certificate that a Vault machine has signed for itself: `ashlar up` pins it, until Vault has one of
-// its own CA. Only this machine can write there, and only an operator reads it.
+// its own CA; and who signs the bastion's host key. Only this machine can write there, and only an operator reads it.
 func (a *Agent) announce(ctx context.Context) error {
-	if a.place == nil || a.place.facts.Role != v1alpha1.RoleVault {
+	if a.place == nil {
 		return nil
 	}
-	own, err := os.ReadFile(unit.ProfilesOf(v1alpha1.RoleVault)[0].For(a.place.facts.Machine).CertFile())
+	var own []byte
+	var err error
+	switch a.place.facts.Role {
+	case v1alpha1.RoleVault:
+		own, err = os.ReadFile(unit.ProfilesOf(v1alpha1.RoleVault)[0].For(a.place.facts.Machine).CertFile())
+	case v1alpha1.RoleBastion:
+		own, err = hostAuthority(unit.SSHHostKey)
+	}
 	if err != nil || string(own) == a.place.published {
 		return err
 	}
@@ -245,7 +251,7 @@ func (a *Agent) announce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.place.bucket.Put(ctx, l.Beside("vault/"+a.place.facts.Machine+".pem"), own); err != nil {
+	if err := a.place.bucket.Put(ctx, l.Beside(string(a.place.facts.Role)+"/"+a.place.facts.Machine+".pem"), own); err != nil {
 		return err
 	}
 	a.place.published = string(own)

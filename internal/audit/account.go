@@ -82,6 +82,7 @@ func (k Known) operators(e Event) string {
 // Filter chooses events; what is empty chooses all.
 type Filter struct {
 	Machine, User, Serial string
+	Instance              string
 	Since                 time.Time
 }
 
@@ -92,7 +93,7 @@ func (f Filter) Select(events []Event) []Event {
 		about := func(who string, person bool) bool { return e.Who == who && e.Person == person }
 		switch {
 		case f.Machine != "" && !about(f.Machine, false), f.User != "" && !about(f.User, true),
-			f.Serial != "" && !SameSerial(f.Serial, e.Serial), e.Time.Before(f.Since):
+			f.Serial != "" && !SameSerial(f.Serial, e.Serial), f.Instance != "" && e.Instance != f.Instance, e.Time.Before(f.Since):
 			continue
 		}
 		out = append(out, e)

@@ -41,9 +41,11 @@ type Event struct {
 	// Who did it: a machine, a user, a robot, the operator, or root. Of a login: who it became.
 	Who string `json:"who"`
 	// Person says that Who is a user or a robot.
-	Person bool   `json:"person,omitempty"`
-	From   string `json:"from"`
-	Path   string `json:"path"`
+	Person bool `json:"person,omitempty"`
+	// Instance is that of a cloud that the machine was then.
+	Instance string `json:"instance,omitempty"`
+	From     string `json:"from"`
+	Path     string `json:"path"`
 	// Refused is why Vault did not.
 	Refused string `json:"refused,omitempty"`
 
@@ -133,8 +135,20 @@ func Parse(line []byte) (Line, bool) {
 	return l, json.Unmarshal(line, &l) == nil
 }
 
-// Machine is whose token it was; of a login, whose it became.
-func (l Line) Machine() string { return l.Auth.Metadata["role_name"] }
+// Machine is whose token it was; of a login, whose it became. A member of a group is called by its instance.
+func (l Line) Machine() string {
+	role := l.Auth.Metadata["role"]
+	switch {
+	case l.instance() == "":
+		return l.Auth.Metadata["role_name"]
+	case slices.ContainsFunc(l.Auth.Policies, func(p string) bool { return strings.HasSuffix(p, "-pool-"+role) }):
+		return unit.MemberName(l.instance(), l.Auth.Metadata["region"])
+	}
+	return role
+}
+
+// instance is that of a cloud whose token it was.
+func (l Line) instance() string { return l.Auth.Metadata["instance_id"] }
 
 // Serial is the number of the certificate that was issued or revoked, in hexadecimal as big.Int writes it, or empty.
 func (l Line) Serial() string { return PlainSerial(l.VaultSerial()) }
@@ -199,6 +213,7 @@ func (l Line) event(cluster string) (Event, bool) {
 		e.Refused = "refused, and the log has the reason as a hash"
 	}
 	e.Who, e.Person = l.who(cluster)
+	e.Instance = l.instance()
 	path := l.Request.Path
 	if rest, ok := strings.CutPrefix(path, cluster+"/pki/"); ok {
 		return e.pki(l, rest)

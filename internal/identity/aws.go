@@ -19,7 +19,7 @@ const Metadata = "http://169.254.169.254"
 
 // documentPath is where the service has the document within its signature (PKCS #7), by a key of 2,048 bits: the other two that
 // it offers are by DSA, and by RSA of 1,024 bits.
-const documentPath = "/latest/dynamic/instance-identity/rsa2048"
+const documentPath = "dynamic/instance-identity/rsa2048"
 
 // documentTimeout limits the two questions, which the instance's own host answers.
 const documentTimeout = 6 * time.Second
@@ -32,11 +32,11 @@ var direct = &http.Client{Timeout: documentTimeout / 2, Transport: &http.Transpo
 func Document(ctx context.Context, service string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, documentTimeout)
 	defer cancel()
-	token, err := question(ctx, http.MethodPut, service+"/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds", "60")
+	token, err := session(ctx, service)
 	if err != nil {
-		return "", fmt.Errorf("begin a session with the instance's metadata service: %w", err)
+		return "", err
 	}
-	text, err := question(ctx, http.MethodGet, service+documentPath, "X-aws-ec2-metadata-token", token)
+	text, err := ask(ctx, service, documentPath, token)
 	if err != nil {
 		return "", fmt.Errorf("ask the instance's metadata service which instance this is: %w", err)
 	}
@@ -46,6 +46,22 @@ func Document(ctx context.Context, service string) (string, error) {
 	}
 	return document, nil
 }
+
+// session is a token, which every question needs.
+func session(ctx context.Context, service string) (string, error) {
+	token, err := question(ctx, http.MethodPut, service+"/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds", "60")
+	if err != nil {
+		return "", fmt.Errorf("begin a session with the instance's metadata service: %w", err)
+	}
+	return token, nil
+}
+
+func ask(ctx context.Context, service, path, token string) (string, error) {
+	return question(ctx, http.MethodGet, service+"/latest/"+path, "X-aws-ec2-metadata-token", token)
+}
+
+// errNone says that the service has no such thing.
+var errNone = errors.New("it has no such thing: what answers there is not EC2's: 404")
 
 func question(ctx context.Context, method, url, header, value string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
@@ -68,7 +84,7 @@ func question(ctx context.Context, method, url, header, value string) (string, e
 	case http.StatusUnauthorized:
 		return "", errors.New("it does not take its own token: something between it and this machine changes requests: 401")
 	case http.StatusNotFound:
-		return "", errors.New("it has no such thing: what answers there is not EC2's: 404")
+		return "", errNone
 	}
 	return "", fmt.Errorf("it answers %s", res.Status)
 }

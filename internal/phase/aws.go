@@ -11,7 +11,6 @@ import (
 
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/provider/aws"
-	"ashlar.dev/ashlar/internal/unit"
 	modules "ashlar.dev/ashlar/terraform/aws"
 )
 
@@ -35,8 +34,8 @@ func (c *Cluster) onAWS(root string, o Options) (provider.Provider, error) {
 	})
 }
 
-// entry is what a machine lets the operator in by: to become root on it, or only to be passed on.
-func (c *Cluster) entry(ctx context.Context, machine string, passOn bool) (aws.Entry, error) {
+// entry is what a machine lets the operator in by, to become root on it.
+func (c *Cluster) entry(ctx context.Context, machine string) (aws.Entry, error) {
 	access, err := c.SSH(ctx, machine, "")
 	if err != nil {
 		return aws.Entry{}, err
@@ -54,9 +53,6 @@ func (c *Cluster) entry(ctx context.Context, machine string, passOn bool) (aws.E
 		return aws.Entry{}, errors.New("read a certificate for ssh: it is none")
 	}
 	e := aws.Entry{User: "root"}
-	if passOn {
-		e.User = unit.JumpUser
-	}
 	if e.Signer, err = ssh.NewCertSigner(certificate, key); err != nil {
 		return e, fmt.Errorf("use a certificate for ssh: %w", err)
 	}

@@ -24,7 +24,11 @@ func observeRemoval(ctx context.Context, c *Cluster) ([]Drift, error) {
 	for _, m := range gone {
 		drift = append(drift, Drift{Object: m.Name, Cause: "no pool declares this machine any more", Action: "revoke what it holds, and delete it"})
 	}
-	return drift, err
+	if err != nil {
+		return drift, err
+	}
+	ended, err := observeInstances(ctx, c)
+	return append(drift, ended...), err
 }
 
 // applyRemoval takes back what a machine was given before it deletes the machine. Vault knows it no longer: the step before took
@@ -43,5 +47,5 @@ func applyRemoval(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progr
 			return err
 		}
 	}
-	return nil
+	return applyInstances(ctx, c, progress)
 }

@@ -85,12 +85,20 @@ func (c *Cluster) bastion(ctx context.Context) (provider.Machine, error) {
 	return all[0], nil
 }
 
+// principal is what the certificate must be for.
+func (a SSHAccess) principal() string {
+	if a.Machine.Pool != "" {
+		return unit.PoolPrincipal(a.Machine.Pool)
+	}
+	return a.Machine.Name
+}
+
 func (c *Cluster) signAsOperator(ctx context.Context, a SSHAccess) (string, error) {
 	v, err := c.operatorVault(ctx)
 	if err != nil {
 		return "", err
 	}
-	return v.SignOperatorKey(ctx, a.engine, a.Pair.Public, a.Machine.Name)
+	return v.SignOperatorKey(ctx, a.engine, a.Pair.Public, a.principal())
 }
 
 // signAsUser tries each group that may: which of them a user is in, Vault knows.
@@ -108,7 +116,7 @@ func (c *Cluster) signAsUser(ctx context.Context, a SSHAccess, user string) (str
 		}
 	}
 	for _, group := range groups {
-		cert, err := v.SignUserKey(ctx, a.engine, group, a.Pair.Public, a.Machine.Name)
+		cert, err := v.SignUserKey(ctx, a.engine, group, a.Pair.Public, a.principal())
 		if err == nil || !errors.Is(err, vault.ErrDenied) {
 			return cert, err
 		}

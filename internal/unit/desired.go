@@ -20,6 +20,8 @@ type Desired struct {
 	ID      string `json:"id"`
 	// Self is the machine this document is for.
 	Self string `json:"self"`
+	// Pool is the group that it is a member of; empty if the file names it.
+	Pool string `json:"pool,omitempty"`
 	// Region is the cloud's, where DNS knows names and systemd runs the machine; empty on this host.
 	Region string `json:"region,omitempty"`
 	// Machines are all machines of the cluster.
@@ -68,6 +70,9 @@ func (d Desired) Me() Machine {
 
 // As is the document of a group as one of its members reads it.
 func (d Desired) As(m Machine) Desired {
+	if !IsMember(d.Self) {
+		d.Pool = d.Self
+	}
 	d.Self = m.Name
 	d.Machines = slices.DeleteFunc(slices.Clone(d.Machines), func(o Machine) bool { return o.Name == m.Name })
 	d.Machines = append(d.Machines, m)

@@ -42,10 +42,27 @@ func (d Desired) sshUsers() []string {
 	return []string{"root"}
 }
 
+// sshPrincipals are whom a certificate must be for, to make somebody root here.
+func (d Desired) sshPrincipals() string {
+	if d.Pool != "" {
+		return d.Self + "\n" + PoolPrincipal(d.Pool) + "\n"
+	}
+	return d.Self + "\n"
+}
+
+// firstDoor says whether somebody must come in here before Vault can sign for anybody: through the bastion of a cloud, to Vault.
+func (d Desired) firstDoor() bool { return d.Region != "" && d.Me().Role == v1alpha1.RoleBastion }
+
+// InstanceKeys prints the keys that a user of this instance is let in by, because AWS says so.
+const InstanceKeys = "instance-keys"
+
 // sshUnits are sshd and its users, where there is a bastion to come through.
 func sshUnits(d Desired) []Unit {
 	if d.SSH == nil || !d.Complete() {
-		return nil
+		if !d.firstDoor() {
+			return nil
+		}
+		d.SSH = &SSH{} // nobody's certificate is good yet
 	}
 	// A password that nothing matches: with a "!", as useradd has it, an account is locked, and sshd lets nobody in that is. Of who is
 	// not in /etc/shadow, which machines on this host begin without, systemd says the same.
@@ -98,7 +115,7 @@ func sshd(d Desired) Unit {
 	files := []File{
 		{Path: "/etc/ssh/sshd_config", Mode: 0o600, Content: sshdConfig(d), Live: true},
 		{Path: SSHUserCA, Mode: 0o644, Content: d.SSH.UserCA, Live: true},
-		{Path: sshPrincipals + "root", Mode: 0o644, Content: d.Self + "\n", Live: true},
+		{Path: sshPrincipals + "root", Mode: 0o644, Content: d.sshPrincipals(), Live: true},
 		{Path: "/run/sshd/.keep", Mode: 0o600},
 	}
 	if d.Me().Role == v1alpha1.RoleBastion {
@@ -169,10 +186,20 @@ SetEnv PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:%[8]s
 		return b.String()
 	}
 	fmt.Fprintf(&b, "RevokedKeys %s\nMatch User %s\n  AllowTcpForwarding local\n  PermitOpen", SSHRevokedKeys, JumpUser)
-	for _, m := range d.Machines {
-		if m.Name != d.Self {
-			fmt.Fprintf(&b, " %s:%d", m.Address, PortSSH)
+	if d.Region != "" {
+		// Members of groups come and go, and the operator has no other way to Vault and the API. The security groups say whereto.
+		fmt.Fprintf(&b, " *:%d *:%d *:%d", PortSSH, PortVault, PortAPIServer)
+	} else {
+		for _, m := range d.Machines {
+			if m.Name != d.Self {
+				fmt.Fprintf(&b, " %s:%d", m.Address, PortSSH)
+			}
 		}
+	}
+	if d.firstDoor() {
+		// Whom AWS's own rules let send a key, for a minute.
+		fmt.Fprintf(&b, "\n  PubkeyAcceptedAlgorithms ssh-ed25519-cert-v01@openssh.com,ssh-ed25519\n  AuthorizedKeysCommand %s/ashlar %s %%u\n"+
+			"  AuthorizedKeysCommandUser nobody", Bin, InstanceKeys)
 	}
 	// Without sessions there is nothing but what is forwarded.
 	b.WriteString("\n  PermitTTY no\n  MaxSessions 0\n  ForceCommand /usr/sbin/nologin\n")

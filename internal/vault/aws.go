@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -47,20 +48,27 @@ func AWSPoolPath(cluster string) string { return cluster + "/aws-pool" }
 // awsRolePath is what a machine, or a member of a pool, logs in as.
 func awsRolePath(mount, role string) string { return "auth/" + mount + "/role/" + role }
 
-// MemberName is what a member of a group is called, as a machine and as a node.
-func MemberName(instance, region string) string { return instance + memberSuffix(region) }
-
-func memberSuffix(region string) string { return "." + region + ".compute.internal" }
-
 // poolMark stands in templates for the accessor of the pools' mount, which Vault chooses.
 const poolMark = "<pool>"
 
 // entityMember is how Vault's templates name the member of a group that asks: by what AWS has signed.
-const entityMember = "{{identity.entity.aliases." + poolMark + ".metadata.instance_id}}.{{identity.entity.aliases." + poolMark +
-	".metadata.region}}.compute.internal"
+var entityMember = unit.MemberName(aliasMetadata("instance_id"), aliasMetadata("region"))
+
+func aliasMetadata(key string) string {
+	return "{{identity.entity.aliases." + poolMark + ".metadata." + key + "}}"
+}
 
 // InstanceProfile is the name of the instance profile of a machine, or of a pool.
 func InstanceProfile(cluster, of string) string { return cluster + "-" + of }
+
+// sts is the region's own endpoint: the one that is everybody's is elsewhere.
+func (a AWS) sts() string {
+	domain := "amazonaws.com"
+	if strings.HasPrefix(a.Region, "cn-") {
+		domain += ".cn"
+	}
+	return cmp.Or(a.Endpoints.STS, "https://sts."+a.Region+"."+domain)
+}
 
 func (a AWS) profile(cluster, of string) string {
 	partition := "aws"
@@ -72,9 +80,17 @@ func (a AWS) profile(cluster, of string) string {
 	return "arn:" + partition + ":iam::" + a.Account + ":instance-profile/" + InstanceProfile(cluster, of)
 }
 
+// pools are those whose machines come and go.
+func (in Input) pools() []AWSPool {
+	if in.AWS == nil {
+		return nil
+	}
+	return in.AWS.Pools
+}
+
 // self is how templates name a machine of a role. On AWS all machines of a role come and go, or none of them do.
 func (in Input) self(role v1alpha1.Role) string {
-	if in.AWS != nil && slices.ContainsFunc(in.AWS.Pools, func(p AWSPool) bool { return p.Role == role }) {
+	if slices.ContainsFunc(in.pools(), func(p AWSPool) bool { return p.Role == role }) {
 		return entityMember
 	}
 	return entityMachine
@@ -110,7 +126,7 @@ func awsMount(in Input, path, description, alias string) []Object {
 			"type": "aws", "description": description, "default_lease_ttl": int64(0), "max_lease_ttl": seconds(in.LeafTTL),
 		}},
 		{KindAWSClient, config + "client", Fields{
-			"access_key": "", "role_arn": "", "endpoint": a.Endpoints.EC2, "iam_endpoint": a.Endpoints.IAM, "sts_endpoint": a.Endpoints.STS,
+			"access_key": "", "role_arn": "", "endpoint": a.Endpoints.EC2, "iam_endpoint": a.Endpoints.IAM, "sts_endpoint": a.sts(),
 			"sts_region": a.Region, "use_sts_region_from_client": false, "iam_server_id_header_value": "", "allowed_sts_header_values": []string{},
 			"max_retries": int64(2),
 		}},
@@ -161,10 +177,7 @@ func awsRole(in Input, profile string, from netip.Prefix, policy v1alpha1.Role) 
 // awsPolicies are of the members of pools: they read what their pool shall be, and write what they are.
 func awsPolicies(in Input) []Object {
 	var out []Object
-	if in.AWS == nil {
-		return nil
-	}
-	for _, p := range in.AWS.Pools {
+	for _, p := range in.pools() {
 		rules := memberRules(in, p)
 		out = append(out, Object{KindPolicy, "sys/policies/acl/" + PolicyName(in.Cluster, poolPolicy(p.Name)), Fields{"policy": render(rules)}})
 	}
@@ -193,9 +206,10 @@ func awsOperatorRules(in Input) []rule {
 			allow(auth+"/config/certificate/+", "read"),
 			allow(auth+"/config/sts", "list"),
 			allow(auth+"/identity-accesslist", "list"),
-			allow(auth+"/identity-accesslist/+", "read").because("which instances have logged in"),
+			allow(auth+"/identity-accesslist/+", "read delete").because("which instances have logged in; to forget one lets it do so again, as an init token does"),
 		)
 	}
+	out = append(out, allow(in.Cluster+"/machines/metadata/+/"+Status, "delete").because("what a machine said that is gone"))
 	lookup := allow("identity/lookup/entity", "update").because("a member of a group, by its instance")
 	lookup.allowed = map[string][]any{"alias_name": nil, "alias_mount_accessor": nil}
 	return append(out, lookup)

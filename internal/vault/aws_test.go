@@ -313,6 +313,13 @@ func TestMemberIsWhatAWSSigned(t *testing.T) {
 			t.Errorf("a worker could have %s", what)
 		}
 	}
+	// People and the operator enter a group's members by their pool: what they are called nobody knows before.
+	if _, err := c.operator.SignOperatorKey(c.ctx, SSHUsers, sshKey, unit.PoolPrincipal("worker")); err != nil {
+		t.Errorf("the operator's key for a pool: %v", err)
+	}
+	if _, err := c.operator.SignOperatorKey(c.ctx, SSHUsers, sshKey, unit.PoolPrincipal("nothing")); err == nil {
+		t.Error("the operator has a key for a pool that is not there")
+	}
 	if _, err := cp.ReadSecret(c.ctx, ServiceAccountDocument); err != nil {
 		t.Errorf("a member of the control plane: %v", err)
 	}

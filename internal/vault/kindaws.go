@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"ashlar.dev/ashlar/internal/unit"
 )
 
 // awsMounts are those that shall be there.
@@ -111,12 +113,7 @@ func (s State) machine(name string) bool {
 		s.has(KindAWSRole, awsRolePath(AWSPoolPath(s.Cluster), name)) {
 		return true
 	}
-	return s.has(KindAuth, "sys/auth/"+AWSPoolPath(s.Cluster)) && IsMember(name)
-}
-
-// IsMember says whether a machine's name is one that Vault gives to members of groups.
-func IsMember(name string) bool {
-	return strings.HasPrefix(name, "i-") && strings.HasSuffix(name, ".compute.internal")
+	return s.has(KindAuth, "sys/auth/"+AWSPoolPath(s.Cluster)) && unit.IsMember(name)
 }
 
 // writeTemplated puts the accessor where its mark is, and templated the mark where the accessor is: a mount that was made

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"ashlar.dev/ashlar/internal/unit"
 )
 
 // ErrSecondLogin says that an instance has logged in before, which each does once.
 var ErrSecondLogin = errors.New("this instance has logged in before, and each may do so once: whoever did has its token. " +
-	"If it was this machine and it lost its token, terminate the instance: another takes its place. If not, somebody else on it was faster")
+	"If it was this machine and it lost its token, `ashlar up` lets one that the file names log in once more; of a group's member terminate the " +
+	"instance: another takes its place. If it was not, somebody else on it was faster")
 
 // ErrNotThatInstance says that Vault does not believe an instance to be what it says.
 var ErrNotThatInstance = errors.New("vault does not take this instance for one of the cluster's")
@@ -37,7 +40,7 @@ func (c *Client) attestedName(mount string, metadata map[string]string) (string,
 	if mount == AWSPoolPath(c.cluster) {
 		name = ""
 		if metadata["instance_id"] != "" && metadata["region"] != "" {
-			name = MemberName(metadata["instance_id"], metadata["region"])
+			name = unit.MemberName(metadata["instance_id"], metadata["region"])
 		}
 	}
 	if name == "" {
@@ -68,7 +71,7 @@ func explainInstance(err error) error {
 	case refused.says("signature"), refused.says("PKCS#7"):
 		return because("its identity document is not signed by AWS in this region")
 	case errors.Is(err, ErrDenied):
-		return because("it asks from an address that is not this machine's")
+		return because("it asks from an address that is not this machine's, or the machine was revoked")
 	}
 	return err
 }

@@ -76,6 +76,9 @@ func hyphens(serial string) string {
 // ShutOutMachine makes Vault refuse a machine, by whatever token, and returns how many tokens of it there were. One that
 // Vault does not know any more is shut out already.
 func (c *Client) ShutOutMachine(ctx context.Context, name string) (int, error) {
+	if unit.IsMember(name) {
+		return c.shutOutMember(ctx, name)
+	}
 	return c.shutOut(ctx, "identity/entity/name/"+RoleID(c.cluster, name), name)
 }
 

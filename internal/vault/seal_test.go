@@ -71,3 +71,35 @@ func TestVaultOpensByKMS(t *testing.T) {
 	cloud.Change(func(a *awsapi.Cloud) { a.Refused = map[string]bool{} })
 	s.must(c.anonymous.WaitActive(c.ctx))
 }
+
+// TestServersJoinByKMS makes a raft cluster whose members open themselves, and kills the leader.
+func TestServersJoinByKMS(t *testing.T) {
+	t.Parallel()
+	cloud, stop := awsapi.Serve(account, region)
+	t.Cleanup(stop)
+	first := startServerWith(t, "vault-0", sealedBy(cloud), cloud.Environment())
+	c := furnish(t, first, testInput(first.dir))
+	c.asRoot(func(root *Client) error { return root.PromoteSoon(c.ctx) })
+	began := time.Now()
+	for _, name := range []string{"vault-1", "vault-2"} {
+		s := startServerWith(t, name, sealedBy(cloud), cloud.Environment())
+		client := s.client(fromOperator, "")
+		c.must(client.RaftJoin(c.ctx, c.address, c.cert))
+		c.must(client.Unseal(c.ctx, c.keys))
+		c.must(client.RaftJoin(c.ctx, c.address, c.cert)) // nothing happens
+	}
+	c.eventually("three voters", func() bool {
+		v, err := c.operator.Voters(c.ctx)
+		return err == nil && len(v) == 3
+	})
+	t.Logf("three voters after %s", time.Since(began))
+	// One that was restarted is a member again, with nobody's help.
+	first.stop()
+	first.start()
+	c.anonymous.Close()
+	c.must(c.anonymous.Unseal(c.ctx, c.keys))
+	c.eventually("it answers through whoever leads now", func() bool {
+		_, err := c.operator.Voters(c.ctx)
+		return err == nil
+	})
+}

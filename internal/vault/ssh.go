@@ -106,11 +106,16 @@ func sshEngines(in Input) []Object {
 			out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, engine) + "/roles/" + sshMemberRole, member})
 		}
 	}
-	users := func(role, id string, may func(unit.Machine) bool) {
+	users := func(role, id string, may func(v1alpha1.Role) bool) {
 		principals := []string{unit.JumpUser}
 		for _, m := range in.Machines {
-			if may(m) {
+			if may(m.Role) {
 				principals = append(principals, m.Name)
+			}
+		}
+		for _, p := range in.pools() {
+			if may(p.Role) {
+				principals = append(principals, unit.PoolPrincipal(p.Name))
 			}
 		}
 		r := sshRole(SSHTTL)
@@ -121,15 +126,15 @@ func sshEngines(in Input) []Object {
 			out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, engine) + "/roles/" + role, r})
 		}
 	}
-	users(Operator, Operator, func(unit.Machine) bool { return true })
+	users(Operator, Operator, func(v1alpha1.Role) bool { return true })
 	for _, g := range in.SSH {
 		// The name that Vault gives to a user's session: unit.SSHKeyID.
-		users(sshGroupRole(g.Group), "{{token_display_name}}", func(m unit.Machine) bool { return slices.Contains(g.Roles, m.Role) })
+		users(sshGroupRole(g.Group), "{{token_display_name}}", func(r v1alpha1.Role) bool { return slices.Contains(g.Roles, r) })
 	}
 	for _, r := range in.sshRobots() {
-		users(robotID(in.Cluster, r.Name), unit.SSHRobotID(in.Cluster, r.Name), func(m unit.Machine) bool {
+		users(robotID(in.Cluster, r.Name), unit.SSHRobotID(in.Cluster, r.Name), func(role v1alpha1.Role) bool {
 			return slices.ContainsFunc(in.SSH, func(g v1alpha1.SSHGrant) bool {
-				return slices.Contains(r.Groups, g.Group) && slices.Contains(g.Roles, m.Role)
+				return slices.Contains(r.Groups, g.Group) && slices.Contains(g.Roles, role)
 			})
 		})
 	}
@@ -307,7 +312,7 @@ func (c *Client) SSHCAs(ctx context.Context, engines SSHEngines) (*unit.SSH, err
 // SignHostKey has the caller's host key signed by an engine: an OpenSSH public key, for the caller's own name.
 func (c *Client) SignHostKey(ctx context.Context, engine, publicKey, machine string) (string, error) {
 	role := sshMachineRole
-	if IsMember(machine) {
+	if unit.IsMember(machine) {
 		role = sshMemberRole
 	}
 	return c.signSSH(ctx, engine, role, publicKey, machine)

@@ -22,6 +22,8 @@ type Cloud struct {
 	Buckets map[string]*Bucket
 	// Refused are actions, as ec2:DescribeInstances, that nobody is allowed.
 	Refused map[string]bool
+	// OnKey hears of each key that an instance is told of.
+	OnKey func(instance, user, says string)
 
 	url    string
 	mu     sync.Mutex
@@ -104,6 +106,8 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			err = c.kms(w, r.Header.Get("X-Amz-Target"), body)
 		case "s3":
 			err = c.s3(w, r, body)
+		case "ec2-instance-connect":
+			err = c.connect(w, r.Header.Get("X-Amz-Target"), body)
 		default:
 			err = invalid("InvalidAction", "%s is no service of this stand-in", service)
 		}
@@ -111,7 +115,7 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		return
 	}
-	if service == "kms" {
+	if service == "kms" || service == "ec2-instance-connect" {
 		writeJSON(w, err.status, map[string]string{"__type": err.code, "message": err.message})
 		return
 	}

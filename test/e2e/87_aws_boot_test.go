@@ -100,7 +100,7 @@ func (s *awsStage) toldOfCloud(machine string) {
 }
 
 // node is the name of the instance in the cluster.
-func (s *awsStage) node() string { return vault.MemberName(s.id, awsRegion) }
+func (s *awsStage) node() string { return unit.MemberName(s.id, awsRegion) }
 
 // afterBoot looks at the machine, and at what is left of its way.
 func (s *awsStage) afterBoot(digest string) {

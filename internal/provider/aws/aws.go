@@ -39,8 +39,8 @@ type Options struct {
 	Replace []string
 	// Unlock is the id of a lock of the state that nobody holds any more.
 	Unlock string
-	// Enter returns what a machine lets the operator in by: as root, or, of the bastion, only to be passed on to another.
-	Enter func(ctx context.Context, machine string, passOn bool) (Entry, error)
+	// Enter returns what a machine lets the operator in by, as root.
+	Enter func(ctx context.Context, machine string) (Entry, error)
 }
 
 // Provider is a provider.Provider whose machines are EC2 instances. It is safe for concurrent use.

@@ -92,9 +92,17 @@ func (p *Provider) throughBastion(ctx context.Context, network, address string) 
 	return nil, errors.New("there is no bastion, which is the way in: run `ashlar up`")
 }
 
+// entry is what a door opens by.
+func (p *Provider) entry(ctx context.Context, d door) (Entry, error) {
+	if d.passOn {
+		return p.passedOn(ctx, d.machine)
+	}
+	return p.Enter(ctx, d.machine)
+}
+
 // enter shows a certificate, and takes none of a host's but one for its name.
 func (p *Provider) enter(ctx context.Context, conn net.Conn, d door) (*ssh.Client, error) {
-	e, err := p.Enter(ctx, d.machine, d.passOn)
+	e, err := p.entry(ctx, d)
 	if err != nil {
 		return nil, err
 	}

@@ -80,6 +80,24 @@ resource "aws_iam_role_policy" "vault" {
   })
 }
 
+# The bastion makes known who signs its host key: whoever comes through it for the first time has nobody else to ask.
+resource "aws_iam_role_policy" "bastion" {
+  for_each = local.bastion
+
+  name = "bastion"
+  role = aws_iam_role.machine[each.key].name
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid      = "Publish"
+      Effect   = "Allow"
+      Action   = "s3:PutObject"
+      Resource = "arn:${local.partition}:s3:::${local.buckets.bundle}/${var.cluster}/bastion/*"
+    }]
+  })
+}
+
 locals {
   boot_objects = [
     "arn:${local.partition}:s3:::${local.buckets.bundle}/bundles/*",

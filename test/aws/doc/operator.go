@@ -112,6 +112,8 @@ func Operator(types []string) ([]byte, error) {
 			"s3:GetReplicationConfiguration", "s3:ListBucket", "s3:ListBucketVersions", "s3:PutObject"}},
 		{Sid: "StateKey", Effect: "Allow", Resource: []string{where["kms"][0]}, Action: []string{"kms:Decrypt", "kms:GenerateDataKey"},
 			Condition: map[string]map[string]any{"ForAnyValue:StringEquals": {"kms:ResourceAliases": []string{"alias/${cluster}-state", "alias/${cluster}-backup"}}}},
+		{Sid: "ThroughTheBastion", Effect: "Allow", Resource: []string{"arn:${partition}:ec2:${region}:${account}:instance/*"}, Action: []string{"ec2-instance-connect:SendSSHPublicKey"},
+			Condition: map[string]map[string]any{"StringEquals": {"aws:ResourceTag/ashlar.dev/cluster": "${cluster}", "aws:ResourceTag/ashlar.dev/role": "bastion", "ec2:osuser": "jump"}}},
 		{Sid: "ServiceLinkedRoles", Effect: "Allow", Resource: []string{"arn:${partition}:iam::*:role/aws-service-role/*"}, Action: []string{"iam:CreateServiceLinkedRole"},
 			Condition: map[string]map[string]any{"StringEquals": {"iam:AWSServiceName": []string{
 				"autoscaling.amazonaws.com", "elasticloadbalancing.amazonaws.com", "spot.amazonaws.com"}}}},

@@ -158,9 +158,9 @@ path "auth/demo/aws-machine/identity-accesslist" {
   capabilities = ["list"]
 }
 
-# which instances have logged in
+# which instances have logged in; to forget one lets it do so again, as an init token does
 path "auth/demo/aws-machine/identity-accesslist/+" {
-  capabilities = ["read"]
+  capabilities = ["read", "delete"]
 }
 
 path "auth/demo/aws-pool/role" {
@@ -203,9 +203,14 @@ path "auth/demo/aws-pool/identity-accesslist" {
   capabilities = ["list"]
 }
 
-# which instances have logged in
+# which instances have logged in; to forget one lets it do so again, as an init token does
 path "auth/demo/aws-pool/identity-accesslist/+" {
-  capabilities = ["read"]
+  capabilities = ["read", "delete"]
+}
+
+# what a machine said that is gone
+path "demo/machines/metadata/+/status" {
+  capabilities = ["delete"]
 }
 
 # a member of a group, by its instance
