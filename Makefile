@@ -26,7 +26,7 @@ down: build ## remove $(CLUSTER)
 	bin/ashlar down -f $(CLUSTER)
 
 .PHONY: test
-test: bundle unit e2e ## all tests
+test: bundle unit aws e2e ## all tests
 
 .PHONY: unit
 unit: bundle oracle ## vet, and unit tests with the race detector
@@ -36,6 +36,11 @@ unit: bundle oracle ## vet, and unit tests with the race detector
 .PHONY: oracle
 oracle: ## ask Kubernetes' own authorizers what internal/authz is asked
 	cd test/oracle && go vet . && go test -count=1 .
+
+.PHONY: aws
+aws: bundle ## plan, apply and destroy with the real tofu, before a stand-in for AWS with the real provider's schema
+	ASHLAR_TEST_BUNDLE=$$(bin/ashlar bundle path) go test -count=1 ./test/awsapi
+	cd test/aws && go vet ./... && ASHLAR_TOFU=$$(../../bin/ashlar bundle path)/bin/tofu go test -count=1 ./...
 
 .PHONY: e2e
 e2e: bundle suite ## end-to-end tests on a real cluster

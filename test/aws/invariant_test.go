@@ -14,27 +14,27 @@ import (
 // An invariant holds of every cluster. It returns what is wrong, and how many things it looked at: of none, nothing is known.
 type invariant struct {
 	name  string
-	state bool // it can be told only of what was made, not of a plan
+	when  string // it can be told only of a plan, or only of a state
 	check func(*view) (wrong []string, looked int)
 }
 
 var invariants = []invariant{
-	{"machines are those that are declared", false, machinesAsDeclared},
-	{"public addresses only where declared", false, publicAsDeclared},
-	{"only the bastion is in a public subnet", true, privateSubnets},
-	{"metadata by sessions, one hop away", false, metadataBySession},
-	{"volumes are encrypted", false, volumesEncrypted},
-	{"no key pairs", false, noKeyPairs},
-	{"buckets are closed, encrypted and versioned", true, bucketsClosed},
-	{"keys rotate", false, keysRotate},
-	{"IAM allows no more than what is listed", true, iamNarrow},
-	{"each machine and pool has a profile of its own", false, profilesOfTheirOwn},
-	{"security group rules are the declared ones", true, rulesAsDeclared},
-	{"no rules inside groups", false, noInlineRules},
-	{"the default group is empty", true, defaultGroupEmpty},
-	{"public load balancers end TLS by today's policy", false, tlsPolicy},
-	{"user data is small, and cloud-init's", false, userData},
-	{"everything has the cluster's tag", true, tagged},
+	{"machines are those that are declared", "", machinesAsDeclared},
+	{"public addresses only where declared", "", publicAsDeclared},
+	{"only the bastion is in a public subnet", "state", privateSubnets},
+	{"metadata by sessions, one hop away", "", metadataBySession},
+	{"volumes are encrypted", "", volumesEncrypted},
+	{"no key pairs", "", noKeyPairs},
+	{"buckets are closed, encrypted and versioned", "state", bucketsClosed},
+	{"keys rotate", "", keysRotate},
+	{"IAM allows no more than what is listed", "state", iamNarrow},
+	{"each machine and pool has a profile of its own", "", profilesOfTheirOwn},
+	{"security group rules are the declared ones", "state", rulesAsDeclared},
+	{"no rules inside groups", "plan", noInlineRules},
+	{"the default group is empty", "state", defaultGroupEmpty},
+	{"public load balancers end TLS by today's policy", "", tlsPolicy},
+	{"user data is small, and cloud-init's", "", userData},
+	{"everything has the cluster's tag", "state", tagged},
 }
 
 func machinesAsDeclared(v *view) (wrong []string, looked int) {

@@ -18,6 +18,8 @@ type Cloud struct {
 	Keys map[string]string
 	// Instances are those of EC2, by their IDs.
 	Instances map[string]Instance
+	// Buckets are those of S3.
+	Buckets map[string]*Bucket
 	// Refused are actions, as ec2:DescribeInstances, that nobody is allowed.
 	Refused map[string]bool
 
@@ -100,6 +102,8 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			err = c.iam(w, body)
 		case "kms":
 			err = c.kms(w, r.Header.Get("X-Amz-Target"), body)
+		case "s3":
+			err = c.s3(w, r, body)
 		default:
 			err = invalid("InvalidAction", "%s is no service of this stand-in", service)
 		}
@@ -109,6 +113,10 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if service == "kms" {
 		writeJSON(w, err.status, map[string]string{"__type": err.code, "message": err.message})
+		return
+	}
+	if service == "s3" {
+		writeXML(w, err.status, s3Error(err))
 		return
 	}
 	writeXML(w, err.status, errorResponse(service, err))

@@ -15,7 +15,7 @@ import (
 
 // authenticate checks the signature of a request, and returns the service that it is for.
 func (c *Cloud) authenticate(r *http.Request) (service string, body []byte, p *problem) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	body, err := io.ReadAll(io.LimitReader(r.Body, 64<<20))
 	if err != nil {
 		return "", nil, invalid("IncompleteBody", "%v", err)
 	}
@@ -35,7 +35,11 @@ func (c *Cloud) authenticate(r *http.Request) (service string, body []byte, p *p
 	if err != nil || time.Since(at).Abs() > 15*time.Minute {
 		return a.service, body, refusal("RequestExpired", "signed at %q", when)
 	}
-	if !hmac.Equal([]byte(a.signature), []byte(a.sign(secret, when, canonicalRequest(r, a.headers, body)))) {
+	request := canonicalRequest(r, a.headers, body)
+	if said := r.Header.Get("X-Amz-Content-Sha256"); said == "UNSIGNED-PAYLOAD" { // of S3
+		request = strings.TrimSuffix(request, digest(body)) + said
+	}
+	if !hmac.Equal([]byte(a.signature), []byte(a.sign(secret, when, request))) {
 		return a.service, body, refusal("SignatureDoesNotMatch", "the signature is not of this request")
 	}
 	return a.service, body, nil

@@ -133,7 +133,7 @@ func (o *object) form(pattern string) string {
 			return o.s.region
 		case "uuid":
 			h := o.s.world.fresh(o.typ, o.seed(), 32)
-			return strings.Join([]string{h[:8], h[8:12], h[12:16], h[16:20], h[20:]}, "-")
+			return strings.Join([]string{h[:8], h[8:12], "4" + h[13:16], "8" + h[17:20], h[20:]}, "-") // version 4
 		default:
 			if digits, err := strconv.Atoi(name); err == nil {
 				return o.s.world.fresh(o.typ, o.seed(), digits)
