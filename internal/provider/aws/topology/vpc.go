@@ -72,7 +72,7 @@ func (n *network) gateway(p part, id string, outward bool) {
 		of = []*vpc{n.vpc(id)}
 	}
 	for _, v := range of {
-		v.gateways = append(v.gateways, gateway{p.text("id"), "internet gateway " + n.labels[p.at], outward, n.standIn(false, "internet gateway " + n.labels[p.at])})
+		v.gateways = append(v.gateways, gateway{p.text("id"), "internet gateway " + n.labels[p.at], outward, n.standIn(false, "internet gateway "+n.labels[p.at])})
 	}
 }
 
@@ -93,7 +93,7 @@ func (n *network) vpc(id string) *vpc {
 			return v
 		}
 	}
-	v := &vpc{id: id, name: id, main: "main of " + id, router: n.standIn(false, "VPC " + id)}
+	v := &vpc{id: id, name: id, main: "main of " + id, router: n.standIn(false, "VPC "+id)}
 	for _, p := range n.parts("data.aws_vpc") {
 		if p.text("id") == id && id != "" {
 			v.own, _ = p.prefixes("cidr_block", "ipv6_cidr_block")
