@@ -88,6 +88,7 @@ func (a *account) existing(t *testing.T, c *v1alpha1.Cluster) {
 	v := c.Spec.Provider.AWS.VPC
 	a.change(t, func(all map[string]map[string]object) {
 		all["aws_vpc"] = map[string]object{v.ID: {"id": v.ID, "cidr_block": c.Spec.Provider.AWS.VPCCIDR, "enable_dns_support": true, "enable_dns_hostnames": true}}
+		all["aws_internet_gateway"] = map[string]object{"igw-0123456789abcdef0": {"id": "igw-0123456789abcdef0", "vpc_id": v.ID}}
 		all["aws_subnet"] = map[string]object{}
 		for kind, ids := range [][]string{v.PublicSubnets, v.PrivateSubnets} {
 			for i, id := range ids {
@@ -103,7 +104,7 @@ func (a *account) checkEmpty(t *testing.T, c *v1alpha1.Cluster) {
 	t.Helper()
 	there := map[string]bool{}
 	if v := c.Spec.Provider.AWS.VPC; v != nil {
-		for _, id := range slices.Concat([]string{v.ID}, v.PublicSubnets, v.PrivateSubnets) {
+		for _, id := range slices.Concat([]string{v.ID, "igw-0123456789abcdef0"}, v.PublicSubnets, v.PrivateSubnets) {
 			there[id] = true
 		}
 	}
