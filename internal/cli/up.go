@@ -19,13 +19,14 @@ type upReport struct {
 }
 
 func upCommand(r *root) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Create, change or repair the cluster until it is as the file says",
 		Long: `Observe the cluster phase by phase, say what differs from its file, and repair just that. It can be interrupted at
 any time; the next one finishes the work.`,
 		Example: `  ashlar up
-  ashlar up -f staging.yaml -o json`,
+  ashlar up -f staging.yaml -o json
+  ashlar up --replace etcd-1`,
 		Args: noArgs,
 		RunE: r.withCluster(func(ctx context.Context, cmd *cobra.Command, c *phase.Cluster, _ []string) error {
 			progress := ui.NewProgress(cmd.ErrOrStderr())
@@ -44,6 +45,9 @@ any time; the next one finishes the work.`,
 			return ui.Write(cmd.OutOrStdout(), r.format, report, func(io.Writer) error { return nil })
 		}),
 	}
+	cmd.Flags().StringSliceVar(&r.options.Replace, "replace", nil, "on aws: what may be replaced though that loses something, as plan names it")
+	cmd.Flags().StringVar(&r.options.Unlock, "unlock", "", "on aws: the lock of the state that nobody holds any more")
+	return cmd
 }
 
 func planCommand(r *root) *cobra.Command {

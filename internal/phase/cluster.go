@@ -53,6 +53,9 @@ func (e InputError) Unwrap() error { return e.Err }
 type Options struct {
 	Root   string // default: DefaultRoot
 	Bundle string // default: the newest built
+	// Replace names what may be lost, on a provider that replaces machines; Unlock is the id of a lock that nobody holds any more.
+	Replace []string
+	Unlock  string
 }
 
 // Open finds out what there is of a declared cluster; it changes nothing.
@@ -73,14 +76,17 @@ func Open(spec *v1alpha1.Cluster, o Options) (*Cluster, error) {
 	if err := c.loadIdentity(); err != nil {
 		return nil, err
 	}
-	p, err := local.New(local.Options{
-		Cluster: spec.Metadata.Name, Dir: c.Dir, Bundle: b.Dir,
-		MachineCIDR: netip.MustParsePrefix(spec.Spec.Provider.Local.MachineCIDR),
-	})
+	if spec.Spec.Provider.AWS != nil {
+		c.Provider, err = c.onAWS(root, o)
+	} else {
+		c.Provider, err = local.New(local.Options{
+			Cluster: spec.Metadata.Name, Dir: c.Dir, Bundle: b.Dir,
+			MachineCIDR: netip.MustParsePrefix(spec.Spec.Provider.Local.MachineCIDR),
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
-	c.Provider = p
 	return c, nil
 }
 
@@ -99,7 +105,7 @@ func (c *Cluster) identityFile() string { return filepath.Join(c.Dir, "cluster.j
 func (c *Cluster) wantIdentity() identity {
 	n := c.Spec.Spec.Network
 	return identity{Name: c.Spec.Metadata.Name, PodCIDR: n.PodCIDR, ServiceCIDR: n.ServiceCIDR, Domain: n.ClusterDomain,
-		MachineCIDR: c.Spec.Spec.Provider.Local.MachineCIDR}
+		MachineCIDR: c.Spec.Spec.Provider.MachineCIDR()}
 }
 
 func (c *Cluster) loadIdentity() error {
@@ -147,7 +153,8 @@ func (c *Cluster) makeIdentity() error {
 // Exists says whether anything of the cluster has come to be.
 func (c *Cluster) Exists() bool { return c.ID != "" }
 
-// Machines returns the machines that are declared, with address and state; without an address they are not reserved yet.
+// Machines returns the machines that are declared, with address and state; without an address they are not reserved yet. Of groups it
+// returns the members that there are.
 func (c *Cluster) Machines(ctx context.Context) ([]provider.Machine, error) {
 	have, err := c.Provider.List(ctx)
 	if err != nil {
@@ -165,6 +172,11 @@ func (c *Cluster) Machines(ctx context.Context) ([]provider.Machine, error) {
 		}
 		out = append(out, provider.Machine{Name: m.Name, Role: m.Role, State: provider.Absent})
 	}
+	for _, h := range have {
+		if c.Spec.Spec.Provider.Grouped(h.Role) {
+			out = append(out, h)
+		}
+	}
 	return out, nil
 }
 
@@ -173,7 +185,7 @@ func (c *Cluster) desiredFor(self string, machines []provider.Machine, t trust) 
 	s := c.Spec.Spec
 	d := unit.Desired{
 		Cluster: c.Spec.Metadata.Name, ID: c.ID, Self: self, KubernetesVersion: s.KubernetesVersion,
-		MachineCIDR: s.Provider.Local.MachineCIDR, PodCIDR: s.Network.PodCIDR, ServiceCIDR: s.Network.ServiceCIDR,
+		MachineCIDR: s.Provider.MachineCIDR(), PodCIDR: s.Network.PodCIDR, ServiceCIDR: s.Network.ServiceCIDR,
 		ClusterDomain: s.Network.ClusterDomain, LeafTTL: s.PKI.LeafTTL.Duration, CAs: t.cas, Issuers: t.issuers, SSH: t.ssh,
 	}
 	for _, m := range machines {

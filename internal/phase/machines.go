@@ -31,7 +31,9 @@ func preflight(ctx context.Context, c *Cluster) ([]Drift, error) {
 	if err := c.Bundle.VerifyQuick(ctx); err != nil {
 		problems = append(problems, err)
 	}
-	problems = append(problems, c.fixedCounts(ctx)...)
+	if c.Spec.Spec.Provider.Local != nil { // elsewhere what would be lost has to be asked for
+		problems = append(problems, c.fixedCounts(ctx)...)
+	}
 	problems = append(problems, c.Provider.Preflight(ctx, c.Spec.Machines())...)
 	return nil, errors.Join(problems...)
 }
@@ -71,6 +73,9 @@ func (c *Cluster) fixedCounts(ctx context.Context) []error {
 
 // observeMachines compares hosts and the network between them with what the file says.
 func observeMachines(ctx context.Context, c *Cluster) ([]Drift, error) {
+	if c.Spec.Spec.Provider.AWS != nil {
+		return observePlanned(ctx, c)
+	}
 	var drift []Drift
 	if !c.Exists() {
 		drift = append(drift, Drift{Object: c.Spec.Metadata.Name, Cause: "there is no such cluster", Action: "create it", hides: true})
@@ -114,6 +119,9 @@ func observeMachines(ctx context.Context, c *Cluster) ([]Drift, error) {
 func applyMachines(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) error {
 	if err := c.makeIdentity(); err != nil {
 		return err
+	}
+	if c.Spec.Spec.Provider.AWS != nil {
+		return applyPlanned(ctx, c)
 	}
 	if err := c.powerOffUndeclared(ctx); err != nil {
 		return err

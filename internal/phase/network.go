@@ -25,7 +25,7 @@ func CompiledNetwork(ctx context.Context, c *Cluster) (network.Compiled, error) 
 		return network.Compiled{}, err
 	}
 	// Machines that have no address yet get the first ones, for example.
-	next := netip.MustParsePrefix(c.Spec.Spec.Provider.Local.MachineCIDR).Masked().Addr()
+	next := netip.MustParsePrefix(c.Spec.Spec.Provider.MachineCIDR()).Masked().Addr()
 	for i := range machines {
 		next = next.Next()
 		if !machines[i].Address.IsValid() {

@@ -13,7 +13,8 @@ import (
 func (c *Cluster) undeclared(ctx context.Context) ([]provider.Machine, error) {
 	have, err := c.Provider.List(ctx)
 	return slices.DeleteFunc(have, func(m provider.Machine) bool {
-		return slices.ContainsFunc(c.Spec.Machines(), func(w v1alpha1.Machine) bool { return w.Name == m.Name })
+		return c.Spec.Spec.Provider.Grouped(m.Role) || // whose members come and go
+			slices.ContainsFunc(c.Spec.Machines(), func(w v1alpha1.Machine) bool { return w.Name == m.Name })
 	}), err
 }
 

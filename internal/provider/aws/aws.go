@@ -39,8 +39,8 @@ type Options struct {
 	Replace []string
 	// Unlock is the id of a lock of the state that nobody holds any more.
 	Unlock string
-	// Enter returns what a machine lets the operator in by.
-	Enter func(ctx context.Context, machine string) (Entry, error)
+	// Enter returns what a machine lets the operator in by: as root, or, of the bastion, only to be passed on to another.
+	Enter func(ctx context.Context, machine string, passOn bool) (Entry, error)
 }
 
 // Provider is a provider.Provider whose machines are EC2 instances. It is safe for concurrent use.
@@ -50,10 +50,11 @@ type Provider struct {
 	mu      sync.Mutex
 	config  *aws.Config
 	account string
+	sealed  string   // the ARN of the key that encrypts the state
 	outputs *Outputs // as they were read last
 	ready   string   // what OpenTofu's directory was prepared for
 	planned *planned
-	shells  map[string]*ssh.Client // by machine
+	shells  map[door]*ssh.Client
 }
 
 // Archive is a file of all the software of a machine, and its SHA-256.
@@ -80,7 +81,7 @@ func New(o Options) (*Provider, error) {
 	case o.Modules == nil || o.Archive == nil || o.Enter == nil:
 		return nil, errors.New("aws provider: the modules, the archive and the way into machines must be given")
 	}
-	return &Provider{Options: o, shells: map[string]*ssh.Client{}}, nil
+	return &Provider{Options: o, shells: map[door]*ssh.Client{}}, nil
 }
 
 func (p *Provider) region() string { return p.Cluster.Spec.Provider.AWS.Region }
@@ -94,7 +95,8 @@ func (p *Provider) aws(ctx context.Context) (aws.Config, error) {
 	if p.config != nil {
 		return *p.config, nil
 	}
-	c, err := config.LoadDefaultConfig(ctx, config.WithRegion(p.region()))
+	c, err := config.LoadDefaultConfig(ctx, config.WithRegion(p.region()),
+		config.WithRequestChecksumCalculation(aws.RequestChecksumCalculationWhenRequired)) // TLS sees to it that nothing is changed on the way
 	if err != nil {
 		return c, fmt.Errorf("read the configuration of AWS (~/.aws, AWS_PROFILE and the like): %w", err)
 	}

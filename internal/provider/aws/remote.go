@@ -83,7 +83,7 @@ func (p *Provider) session(ctx context.Context, name string) (*ssh.Session, erro
 		return nil, fmt.Errorf("machine %s is %s, and what is on its disk cannot be seen from here: power it on with `ashlar up`: %w",
 			name, all[i].State, errors.ErrUnsupported)
 	}
-	c, err := p.shell(ctx, all[i])
+	c, err := p.shell(ctx, all[i], false)
 	if err != nil {
 		return nil, err
 	}

@@ -24,15 +24,22 @@ type Entry struct {
 	HostCAs []ssh.PublicKey
 }
 
+// door is one of a machine's: to it, or only on to others.
+type door struct {
+	machine string
+	passOn  bool
+}
+
 const (
 	sshPort    = 22
 	sshTimeout = 20 * time.Second
 )
 
 // shell is a connection to a machine's sshd: to the bastion's own from here, to all others from the bastion.
-func (p *Provider) shell(ctx context.Context, m provider.Machine) (*ssh.Client, error) {
+func (p *Provider) shell(ctx context.Context, m provider.Machine, passOn bool) (*ssh.Client, error) {
+	door := door{m.Name, passOn}
 	p.mu.Lock()
-	c := p.shells[m.Name]
+	c := p.shells[door]
 	p.mu.Unlock()
 	if c != nil {
 		if _, _, err := c.SendRequest("keepalive@openssh.com", true, nil); err == nil {
@@ -44,11 +51,11 @@ func (p *Provider) shell(ctx context.Context, m provider.Machine) (*ssh.Client, 
 	if err != nil {
 		return nil, fmt.Errorf("machine %s: %w", m.Name, err)
 	}
-	if c, err = p.enter(ctx, conn, m.Name); err != nil {
+	if c, err = p.enter(ctx, conn, door); err != nil {
 		return nil, errors.Join(fmt.Errorf("machine %s: ssh: %w", m.Name, err), conn.Close())
 	}
 	p.mu.Lock()
-	p.shells[m.Name] = c
+	p.shells[door] = c
 	p.mu.Unlock()
 	return c, nil
 }
@@ -76,7 +83,7 @@ func (p *Provider) throughBastion(ctx context.Context, network, address string) 
 		if m.State != provider.Running {
 			return nil, fmt.Errorf("the bastion %s is %s: `ashlar up` powers it on", m.Name, m.State)
 		}
-		c, err := p.shell(ctx, m)
+		c, err := p.shell(ctx, m, true)
 		if err != nil {
 			return nil, err
 		}
@@ -86,8 +93,8 @@ func (p *Provider) throughBastion(ctx context.Context, network, address string) 
 }
 
 // enter shows a certificate, and takes none of a host's but one for its name.
-func (p *Provider) enter(ctx context.Context, conn net.Conn, name string) (*ssh.Client, error) {
-	e, err := p.Enter(ctx, name)
+func (p *Provider) enter(ctx context.Context, conn net.Conn, d door) (*ssh.Client, error) {
+	e, err := p.Enter(ctx, d.machine, d.passOn)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +113,7 @@ func (p *Provider) enter(ctx context.Context, conn net.Conn, name string) (*ssh.
 		}
 		return false
 	}}
-	c, channels, requests, err := ssh.NewClientConn(conn, net.JoinHostPort(name, strconv.Itoa(sshPort)), &ssh.ClientConfig{
+	c, channels, requests, err := ssh.NewClientConn(conn, net.JoinHostPort(d.machine, strconv.Itoa(sshPort)), &ssh.ClientConfig{
 		User: e.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(e.Signer)}, HostKeyCallback: checker.CheckHostKey,
 		HostKeyAlgorithms: []string{ssh.CertAlgoED25519v01},
 	})
