@@ -7,13 +7,20 @@ import "fmt"
 func Reach(g *Graph, sources Ranges) Surface { return explore(g, sources).surface() }
 
 func explore(g *Graph, sources Ranges) *reach {
+	return begin(g, sources, func(n *Node) bool { return n.Kind == Internet })
+}
+
+// begin walks with packets of all nodes that begin.
+func begin(g *Graph, sources Ranges, begins func(*Node) bool) *reach {
 	r := newReach(g)
 	all := flow{sent: Everything.And(product([dimensions]Ranges{source: orNone(sources)}))}
 	for i := range g.Nodes {
-		if n := &g.Nodes[i]; n.Kind == Internet {
+		if n := &g.Nodes[i]; begins(n) {
 			for j := range n.Attachments {
 				for _, to := range r.networks[n.Attachments[j].Network] {
-					r.send(to, all)
+					if to.node != n {
+						r.send(to, all)
+					}
 				}
 			}
 		}

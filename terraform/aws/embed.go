@@ -5,5 +5,5 @@ import "embed"
 
 // Files are the modules, as they are in this directory.
 //
-//go:embed *.tf *.tftpl cluster hub jenkins foreman
+//go:embed *.tf *.tftpl *.json cluster hub jenkins foreman
 var Files embed.FS

@@ -20,6 +20,9 @@ type Cloud struct {
 	Instances map[string]Instance
 	// Buckets are those of S3.
 	Buckets map[string]*Bucket
+	// Aliases are names of keys of KMS, by the key's id, and ManagedKeys those keys. Without Aliases one key answers to any name.
+	Aliases     map[string]string
+	ManagedKeys map[string]*Managed
 	// Refused are actions, as ec2:DescribeInstances, that nobody is allowed.
 	Refused map[string]bool
 	// OnKey hears of each key that an instance is told of.

@@ -9,18 +9,25 @@ import (
 	"strings"
 )
 
+type kmsRequest struct {
+	KeyID       string `json:"KeyId"`
+	TargetKeyID string `json:"TargetKeyId"`
+	AliasName   string
+	Plaintext   []byte
+	Ciphertext  []byte `json:"CiphertextBlob"`
+}
+
 // kms encrypts and decrypts with one key, which answers to any name.
 func (c *Cloud) kms(w http.ResponseWriter, target string, body []byte) *problem {
-	var in struct {
-		KeyID      string `json:"KeyId"`
-		Plaintext  []byte
-		Ciphertext []byte `json:"CiphertextBlob"`
-	}
+	var in kmsRequest
 	if err := json.Unmarshal(body, &in); err != nil {
 		return invalid("SerializationException", "%v", err)
 	}
 	action := strings.TrimPrefix(target, "TrentService.")
 	if p := c.may("kms:" + action); p != nil {
+		return p
+	}
+	if done, p := c.manage(w, action, in); done {
 		return p
 	}
 	block, err := aes.NewCipher(c.master[:])

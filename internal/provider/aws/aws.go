@@ -50,6 +50,7 @@ type Provider struct {
 	mu      sync.Mutex
 	config  *aws.Config
 	account string
+	sealed  string   // the ARN of the key that encrypts the state
 	outputs *Outputs // as they were read last
 	ready   string   // what OpenTofu's directory was prepared for
 	planned *planned
@@ -94,7 +95,8 @@ func (p *Provider) aws(ctx context.Context) (aws.Config, error) {
 	if p.config != nil {
 		return *p.config, nil
 	}
-	c, err := config.LoadDefaultConfig(ctx, config.WithRegion(p.region()))
+	c, err := config.LoadDefaultConfig(ctx, config.WithRegion(p.region()),
+		config.WithRequestChecksumCalculation(aws.RequestChecksumCalculationWhenRequired)) // TLS sees to it that nothing is changed on the way
 	if err != nil {
 		return c, fmt.Errorf("read the configuration of AWS (~/.aws, AWS_PROFILE and the like): %w", err)
 	}

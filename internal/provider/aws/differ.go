@@ -33,10 +33,8 @@ func describe(r *tfjson.ResourceChange) string {
 		return "public " + name
 	case "aws_lb_listener":
 		return fmt.Sprintf("%s on %v", name, v["port"])
-	case "aws_security_group":
-		return name + "s"
 	case "aws_vpc_security_group_ingress_rule", "aws_vpc_security_group_egress_rule":
-		return "rules"
+		return "rule"
 	}
 	return name
 }

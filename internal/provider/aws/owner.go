@@ -59,6 +59,8 @@ func (o owners) of(r *tfjson.ResourceChange) string {
 	index, _ := r.Index.(string)
 	machine := o.modules[r.ModuleAddress]
 	switch _, named := o.machines[index]; {
+	case strings.HasPrefix(r.Type, "aws_security_group"), strings.HasPrefix(r.Type, "aws_vpc_"):
+		return network // whose names may be those of groups
 	case named:
 		return index
 	case o.machine(index) != "":

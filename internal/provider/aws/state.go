@@ -75,6 +75,23 @@ func (p *Provider) hasState(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
+// stateKeyARN is the key that encrypts the state. A caller holds mu.
+func (p *Provider) stateKeyARN(ctx context.Context) (string, error) {
+	if p.sealed != "" {
+		return p.sealed, nil
+	}
+	c, err := p.aws(ctx)
+	if err != nil {
+		return "", err
+	}
+	have, err := kms.NewFromConfig(c).DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(p.stateAlias())})
+	if err != nil {
+		return "", fmt.Errorf("look for the key %s of the state: %w", p.stateAlias(), err)
+	}
+	p.sealed = aws.ToString(have.KeyMetadata.Arn)
+	return p.sealed, nil
+}
+
 // makeState makes the bucket and its key, or finishes what an earlier one began. A caller holds mu.
 func (p *Provider) makeState(ctx context.Context) error {
 	if !p.ownState() {
@@ -93,6 +110,7 @@ func (p *Provider) makeState(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the key %s of the state: %w", p.stateAlias(), err)
 	}
+	p.sealed = key
 	for _, step := range stateSteps(p.region(), bucket, key) {
 		if err := step.do(ctx, s3.NewFromConfig(c)); err != nil {
 			return fmt.Errorf("make the bucket %s of the state: %s: %w", bucket, step.what, err)

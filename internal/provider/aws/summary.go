@@ -36,12 +36,14 @@ const network = "network"
 
 // Summarise says in Ashlar's own words what a plan would do: all of it, nothing for what stays as it is.
 func Summarise(plan *tfjson.Plan) []Change {
-	s := summary{owners: ownersOf(plan), drift: map[string]*tfjson.ResourceChange{}, fresh: map[string]bool{}}
+	s := summary{owners: ownersOf(plan), drift: map[string]*tfjson.ResourceChange{}, fresh: map[string]bool{}, ends: map[string]bool{}}
 	for _, d := range plan.ResourceDrift {
 		s.drift[d.Address] = d
 	}
 	changes := slices.Clone(plan.ResourceChanges)
-	slices.SortStableFunc(changes, func(a, b *tfjson.ResourceChange) int { return cmp.Compare(a.Address, b.Address) })
+	slices.SortStableFunc(changes, func(a, b *tfjson.ResourceChange) int {
+		return cmp.Or(cmp.Compare(weight(a.Type), weight(b.Type)), cmp.Compare(a.Address, b.Address))
+	})
 	for _, r := range changes {
 		if r.Type == "aws_security_group" && r.Change.Actions.Create() {
 			s.fresh[fmt.Sprint(r.Index)] = true
@@ -56,6 +58,14 @@ func Summarise(plan *tfjson.Plan) []Change {
 		out = append(out, Change{Object: network, Cause: "what is written down of it differs from what there is", Action: "write it down"})
 	}
 	return out
+}
+
+// weight puts first what a person would name first.
+func weight(resourceType string) int {
+	if i := slices.Index(heavy, resourceType); i >= 0 {
+		return i
+	}
+	return len(heavy)
 }
 
 // rank puts what all else stands on first.
@@ -81,6 +91,7 @@ type summary struct {
 	owners  owners
 	drift   map[string]*tfjson.ResourceChange // by address: what was changed outside
 	fresh   map[string]bool                   // roles whose security group is only made now
+	ends    map[string]bool                   // rules that were counted
 	changes []Change
 	parts   []part // what is made or removed as a whole
 }
@@ -100,9 +111,15 @@ func (s *summary) add(r *tfjson.ResourceChange) {
 	object := s.owners.of(r)
 	what := describe(r)
 	drift := s.drift[r.Address]
-	if rule, is := ruleOf(r); is && !actions.Replace() && !actions.Update() && !s.fresh[rule.from] && !s.fresh[rule.to] {
-		s.rule(rule, actions.Create(), drift != nil)
-		return
+	if rule, is := ruleOf(r); is && !actions.Replace() && !actions.Update() {
+		switch counted := s.ends[rule.ends]; {
+		case !s.fresh[rule.from] && !s.fresh[rule.to]:
+			s.rule(rule, actions.Create(), drift != nil)
+			return
+		case counted:
+			return
+		}
+		s.ends[rule.ends] = true
 	}
 	switch {
 	case actions.Create():

@@ -89,7 +89,11 @@ func (p *Provider) open(ctx context.Context, variables []byte, state bool) (*tfe
 			key += "\n" + setting
 		}
 		if p.ownState() {
-			options = append(options, tfexec.BackendConfig("kms_key_id="+p.stateAlias()))
+			arn, err := p.stateKeyARN(ctx)
+			if err != nil {
+				return nil, err
+			}
+			options = append(options, tfexec.BackendConfig("kms_key_id="+arn))
 		}
 	}
 	if p.ready == key {
@@ -172,9 +176,9 @@ func writeModules(dir string, modules fs.FS, variables []byte, state bool) error
 	return err
 }
 
-// ofModule says whether a file is OpenTofu's to read.
+// ofModule says whether a file is OpenTofu's to read, and not a person's.
 func ofModule(path string) bool {
-	return strings.HasSuffix(path, ".tf") || strings.HasSuffix(path, ".tftpl") || path == ".terraform.lock.hcl"
+	return !strings.HasSuffix(path, ".md") && !strings.HasSuffix(path, ".go")
 }
 
 // plan finds out what would change. The plan is kept for the apply that follows. A caller holds mu.

@@ -56,6 +56,11 @@ var kinds = map[string]kind{
 	"aws_s3_object":                                      {name: "object in a bucket"},
 }
 
+// heavy are the kinds that come first.
+var heavy = []string{"aws_vpc", "aws_subnet", "aws_internet_gateway", "aws_nat_gateway", "aws_security_group", "aws_vpc_security_group_ingress_rule",
+	"aws_vpc_security_group_egress_rule", "aws_instance", "aws_ebs_volume", "aws_autoscaling_group", "aws_launch_template", "aws_lb", "aws_lb_listener",
+	"aws_kms_key", "aws_s3_bucket", "aws_eip"}
+
 func kindOf(resourceType string) kind {
 	if k, known := kinds[resourceType]; known {
 		return k

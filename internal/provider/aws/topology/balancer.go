@@ -40,7 +40,6 @@ func (n *network) balancer(p part) {
 	h := n.host(p.text("arn"), n.labels[p.at])
 	kind := p.text("load_balancer_type")
 	h.balancer = &balancer{arn: p.text("arn"), network: kind != "" && kind != "application"}
-	h.role = "load balancer"
 	public := map[truth]truth{yes: no, perhaps: perhaps, no: yes}[p.truth("internal", no)]
 	subnets, sure := p.texts("subnets")
 	mapped, known := p.parts("subnet_mapping")
@@ -66,6 +65,9 @@ func (n *network) balancer(p part) {
 			f.six = nil
 		}
 		h.add(f)
+	}
+	if len(h.faces) > 0 {
+		h.role = n.role(h.faces[0].groups)
 	}
 	h.balancer.listeners = n.listeners(h.balancer)
 }

@@ -1,7 +1,6 @@
 package topology
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -199,5 +198,5 @@ func (n *network) role(groups []string) string {
 			}
 		}
 	}
-	return cmp.Or("machines")
+	return "machines"
 }

@@ -182,7 +182,7 @@ func (n *network) instance(p part, faces map[string]*face) {
 	if of {
 		for name, v := range template.values { // what the instance does not say itself
 			if p.values[name] == nil || p.left(name) && name != "id" {
-				p.values = with(p.values, name, v)
+				p.values = withValue(p.values, name, v)
 			}
 		}
 	}
@@ -219,7 +219,7 @@ func (n *network) instance(p part, faces map[string]*face) {
 }
 
 // with is a copy of a map with one thing more.
-func with(values map[string]any, name string, v any) map[string]any {
+func withValue(values map[string]any, name string, v any) map[string]any {
 	out := map[string]any{}
 	for k, x := range values {
 		out[k] = x

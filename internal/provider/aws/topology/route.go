@@ -48,6 +48,7 @@ func (n *network) readTables() {
 			t.routes = append(t.routes, n.route(r, "cidr_block", "ipv6_cidr_block")...)
 		}
 	}
+	n.endpoints()
 	var everywhere []route
 	for _, p := range n.parts("aws_route") {
 		routes := n.route(p, "destination_cidr_block", "destination_ipv6_cidr_block")
@@ -81,6 +82,28 @@ func (n *network) readTables() {
 		if vague {
 			for _, t := range n.tables {
 				s.routes = append(s.routes, unsure(t.routes)...)
+			}
+		}
+	}
+}
+
+// endpoints are those that a service of AWS is reached by, by routes to the addresses that it is known by.
+func (n *network) endpoints() {
+	for _, p := range n.parts("aws_vpc_endpoint") {
+		if kind := p.text("vpc_endpoint_type"); kind != "" && kind != "Gateway" {
+			continue
+		}
+		var all []netip.Prefix
+		for _, list := range n.parts("data.aws_prefix_list") {
+			if list.text("name") == p.text("service_name") {
+				all, _ = list.prefixes("cidr_blocks")
+			}
+		}
+		tables, _ := p.texts("route_table_ids")
+		for _, id := range tables {
+			t := n.table(n.main(id))
+			for _, x := range all {
+				t.routes = append(t.routes, route{Route: exposure.Route{Prefix: x}, to: p.text("id")})
 			}
 		}
 	}
