@@ -78,7 +78,7 @@ func (a *account) operator(t *testing.T, c *v1alpha1.Cluster, dir string) *aws.P
 	p, err := aws.New(aws.Options{
 		Cluster: c, Network: network(c), Dir: filepath.Join(a.root, dir), Plugins: filepath.Join(a.root, "plugins"), Tofu: a.tofu, Modules: modules.Files,
 		Archive: func(context.Context) (aws.Archive, error) { return aws.Archive{File: archive, Digest: digest}, nil },
-		Enter: func(context.Context, string, bool) (aws.Entry, error) {
+		Enter: func(context.Context, string) (aws.Entry, error) {
 			t.Error("nobody has to enter a machine for this")
 			return aws.Entry{}, nil
 		},
