@@ -65,6 +65,9 @@ func (in Input) sshEnginesOf(ca string) []string {
 // sshGroupRole is by which the users of a group get certificates.
 func sshGroupRole(group string) string { return "group-" + group }
 
+// sshBriefRole is that of the operator's certificates that `ashlar verify` lets expire.
+const sshBriefRole = "operator-brief"
+
 // sshMachineRole is by which machines do.
 const sshMachineRole = "machine"
 
@@ -97,14 +100,14 @@ func sshEngines(in Input) []Object {
 	for _, engine := range in.sshEnginesOf(SSHHosts) {
 		out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, engine) + "/roles/" + sshMachineRole, host})
 	}
-	users := func(role, id string, may func(unit.Machine) bool) {
+	users := func(role, id string, ttl time.Duration, may func(unit.Machine) bool) {
 		principals := []string{unit.JumpUser}
 		for _, m := range in.Machines {
 			if may(m) {
 				principals = append(principals, m.Name)
 			}
 		}
-		r := sshRole(SSHTTL)
+		r := sshRole(ttl)
 		r["allow_user_certificates"], r["key_id_format"] = true, id
 		r["allowed_users"] = strings.Join(principals, ",")
 		r["default_extensions"] = map[string]string{"permit-pty": "", "permit-port-forwarding": ""}
@@ -112,13 +115,15 @@ func sshEngines(in Input) []Object {
 			out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, engine) + "/roles/" + role, r})
 		}
 	}
-	users(Operator, Operator, func(unit.Machine) bool { return true })
+	all := func(unit.Machine) bool { return true }
+	users(Operator, Operator, SSHTTL, all)
+	users(sshBriefRole, Operator, time.Second, all)
 	for _, g := range in.SSH {
 		// The name that Vault gives to a user's session: unit.SSHKeyID.
-		users(sshGroupRole(g.Group), "{{token_display_name}}", func(m unit.Machine) bool { return slices.Contains(g.Roles, m.Role) })
+		users(sshGroupRole(g.Group), "{{token_display_name}}", SSHTTL, func(m unit.Machine) bool { return slices.Contains(g.Roles, m.Role) })
 	}
 	for _, r := range in.sshRobots() {
-		users(robotID(in.Cluster, r.Name), unit.SSHRobotID(in.Cluster, r.Name), func(m unit.Machine) bool {
+		users(robotID(in.Cluster, r.Name), unit.SSHRobotID(in.Cluster, r.Name), SSHTTL, func(m unit.Machine) bool {
 			return slices.ContainsFunc(in.SSH, func(g v1alpha1.SSHGrant) bool {
 				return slices.Contains(r.Groups, g.Group) && slices.Contains(g.Roles, m.Role)
 			})
@@ -203,7 +208,7 @@ func sshOperatorRules(in Input) []rule {
 		return nil
 	}
 	c := in.Cluster
-	return append(sshSign(in, SSHUsers, Operator, "`ashlar ssh`"),
+	return append(append(sshSign(in, SSHUsers, Operator, "`ashlar ssh`"), sshSign(in, SSHUsers, sshBriefRole, "`ashlar verify`, to show it when it has expired")...),
 		allow(c+"/ssh/+/config/ca", "read").because("read the layout"),
 		allow(c+"/ssh/+/roles", "list"),
 		allow(c+"/ssh/+/roles/+", "read"),
@@ -303,6 +308,11 @@ func (c *Client) SignHostKey(ctx context.Context, engine, publicKey, machine str
 // SignOperatorKey has an OpenSSH public key signed for the operator to become root on a machine.
 func (c *Client) SignOperatorKey(ctx context.Context, engine, publicKey, machine string) (string, error) {
 	return c.signSSH(ctx, engine, Operator, publicKey, machine, unit.JumpUser)
+}
+
+// SignBriefKey is SignOperatorKey for a second.
+func (c *Client) SignBriefKey(ctx context.Context, engine, publicKey, machine string) (string, error) {
+	return c.signSSH(ctx, engine, sshBriefRole, publicKey, machine, unit.JumpUser)
 }
 
 // SignUserKey is SignOperatorKey for a user who is in a group that may. Who is not, is refused: ErrDenied.
