@@ -159,7 +159,7 @@ func (t *Target) enterSSH(ctx context.Context, bastion, m provider.Machine, user
 		e.Answer = err.Error()
 		return e, nil
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	session, err := c.NewSession()
 	if err == nil {
 		var who []byte
