@@ -165,6 +165,10 @@ func (t *Target) sshRoles(ctx context.Context, engine string) ([]Evidence, error
 
 // sshMachine comes in to one machine, and then tries what must not work there.
 func (t *Target) sshMachine(ctx context.Context, bastion, m provider.Machine, other string) ([]Evidence, error) {
+	over, err := t.signedSSH(ctx, m.Name, t.Vault.SignBriefKey) // which has expired when the others have been tried
+	if err != nil {
+		return nil, err
+	}
 	good, err := t.operatorSSH(ctx, m.Name)
 	if err != nil {
 		return nil, err
@@ -191,11 +195,18 @@ func (t *Target) sshMachine(ctx context.Context, bastion, m provider.Machine, ot
 		out = append(out, e)
 	}
 	added, err := t.addedKey(ctx, bastion, m)
+	if err == nil {
+		err = expired(ctx, over.cert)
+	}
+	if err != nil {
+		return nil, err
+	}
+	late, err := t.enterSSH(ctx, bastion, m, "root", "a certificate that has expired", Refused, ssh.PublicKeys(over.signer))
 	if err != nil {
 		return nil, err
 	}
 	files, err := t.sshFiles(ctx, m)
-	return append(append(out, added), files...), err
+	return append(append(out, added, late), files...), err
 }
 
 // brief says whether a certificate is one of minutes, of one machine, and with a name.

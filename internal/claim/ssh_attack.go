@@ -197,7 +197,7 @@ func (t *Target) sshJump(ctx context.Context, bastion provider.Machine) ([]Evide
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	as := unit.JumpUser
 	var out []Evidence
 	for _, a := range []struct {

@@ -53,16 +53,33 @@ func (k sshKey) with(cert string) (sshKey, error) {
 
 // operatorSSH is a key that Vault signed for the operator to enter a machine.
 func (t *Target) operatorSSH(ctx context.Context, machine string) (sshKey, error) {
+	return t.signedSSH(ctx, machine, t.Vault.SignOperatorKey)
+}
+
+func (t *Target) signedSSH(ctx context.Context, machine string, sign func(ctx context.Context, engine, public, machine string) (string, error)) (sshKey, error) {
 	k, err := newSSHKey()
 	if err != nil {
 		return k, err
 	}
-	cert, err := t.Vault.SignOperatorKey(ctx, t.SSH[vault.SSHUsers][0], k.public, machine)
+	cert, err := sign(ctx, t.SSH[vault.SSHUsers][0], k.public, machine)
 	if err != nil {
 		return k, err
 	}
 	return k.with(cert)
 }
+
+// expired waits until a certificate has, by any clock that is not far behind.
+func expired(ctx context.Context, c *ssh.Certificate) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Until(time.Unix(int64(c.ValidBefore), 0)) + behind):
+		return nil
+	}
+}
+
+// behind is how far a machine's clock may be.
+const behind = 2 * time.Second
 
 // selfSigned is a key with a certificate by a CA of nobody's, good for a day.
 func selfSigned(id string, principals ...string) (sshKey, error) {
@@ -142,7 +159,7 @@ func (t *Target) enterSSH(ctx context.Context, bastion, m provider.Machine, user
 		e.Answer = err.Error()
 		return e, nil
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	session, err := c.NewSession()
 	if err == nil {
 		var who []byte

@@ -54,7 +54,7 @@ func TestSharedPort(t *testing.T) {
 		{shared, "other.example.org", ""}, {shared, "x.jenkins.example.org", ""}, {shared, "", ""},
 		{alone, "other.example.org", "any"}, {alone, "", "any"},
 	} {
-		got := ""
+		var got string
 		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 			var err error
 			if got, err = asks(test.port, test.name); got != "" || test.is == "" && err == nil || time.Now().After(deadline) {

@@ -66,6 +66,9 @@ func (in Input) sshEnginesOf(ca string) []string {
 // sshGroupRole is by which the users of a group get certificates.
 func sshGroupRole(group string) string { return "group-" + group }
 
+// sshBriefRole is that of the operator's certificates that `ashlar verify` lets expire.
+const sshBriefRole = "operator-brief"
+
 // sshMachineRole is by which machines do.
 const sshMachineRole = "machine"
 
@@ -106,7 +109,7 @@ func sshEngines(in Input) []Object {
 			out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, engine) + "/roles/" + sshMemberRole, member})
 		}
 	}
-	users := func(role, id string, may func(v1alpha1.Role) bool) {
+	users := func(role, id string, ttl time.Duration, may func(v1alpha1.Role) bool) {
 		principals := []string{unit.JumpUser}
 		for _, m := range in.Machines {
 			if may(m.Role) {
@@ -118,7 +121,7 @@ func sshEngines(in Input) []Object {
 				principals = append(principals, unit.PoolPrincipal(p.Name))
 			}
 		}
-		r := sshRole(SSHTTL)
+		r := sshRole(ttl)
 		r["allow_user_certificates"], r["key_id_format"] = true, id
 		r["allowed_users"] = strings.Join(principals, ",")
 		r["default_extensions"] = map[string]string{"permit-pty": "", "permit-port-forwarding": ""}
@@ -126,13 +129,15 @@ func sshEngines(in Input) []Object {
 			out = append(out, Object{KindSSHRole, SSHPath(in.Cluster, engine) + "/roles/" + role, r})
 		}
 	}
-	users(Operator, Operator, func(v1alpha1.Role) bool { return true })
+	all := func(v1alpha1.Role) bool { return true }
+	users(Operator, Operator, SSHTTL, all)
+	users(sshBriefRole, Operator, time.Second, all)
 	for _, g := range in.SSH {
 		// The name that Vault gives to a user's session: unit.SSHKeyID.
-		users(sshGroupRole(g.Group), "{{token_display_name}}", func(r v1alpha1.Role) bool { return slices.Contains(g.Roles, r) })
+		users(sshGroupRole(g.Group), "{{token_display_name}}", SSHTTL, func(r v1alpha1.Role) bool { return slices.Contains(g.Roles, r) })
 	}
 	for _, r := range in.sshRobots() {
-		users(robotID(in.Cluster, r.Name), unit.SSHRobotID(in.Cluster, r.Name), func(role v1alpha1.Role) bool {
+		users(robotID(in.Cluster, r.Name), unit.SSHRobotID(in.Cluster, r.Name), SSHTTL, func(role v1alpha1.Role) bool {
 			return slices.ContainsFunc(in.SSH, func(g v1alpha1.SSHGrant) bool {
 				return slices.Contains(r.Groups, g.Group) && slices.Contains(g.Roles, role)
 			})
@@ -217,7 +222,7 @@ func sshOperatorRules(in Input) []rule {
 		return nil
 	}
 	c := in.Cluster
-	return append(sshSign(in, SSHUsers, Operator, "`ashlar ssh`"),
+	return append(append(sshSign(in, SSHUsers, Operator, "`ashlar ssh`"), sshSign(in, SSHUsers, sshBriefRole, "`ashlar verify`, to show it when it has expired")...),
 		allow(c+"/ssh/+/config/ca", "read").because("read the layout"),
 		allow(c+"/ssh/+/roles", "list"),
 		allow(c+"/ssh/+/roles/+", "read"),
@@ -321,6 +326,11 @@ func (c *Client) SignHostKey(ctx context.Context, engine, publicKey, machine str
 // SignOperatorKey has an OpenSSH public key signed for the operator to become root on a machine.
 func (c *Client) SignOperatorKey(ctx context.Context, engine, publicKey, machine string) (string, error) {
 	return c.signSSH(ctx, engine, Operator, publicKey, machine, unit.JumpUser)
+}
+
+// SignBriefKey is SignOperatorKey for a second.
+func (c *Client) SignBriefKey(ctx context.Context, engine, publicKey, machine string) (string, error) {
+	return c.signSSH(ctx, engine, sshBriefRole, publicKey, machine, unit.JumpUser)
 }
 
 // SignUserKey is SignOperatorKey for a user who is in a group that may. Who is not, is refused: ErrDenied.

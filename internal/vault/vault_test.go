@@ -138,8 +138,8 @@ func TestRemovedMachineIsShutOut(t *testing.T) {
 	c.input.Machines = slices.DeleteFunc(c.input.Machines, func(m unit.Machine) bool { return m.Name == "worker-1" })
 	c.want = Layout(c.input)
 	drifts := c.drift()
-	if len(drifts) != 5 {
-		t.Errorf("want role, entity and status named, and the two SSH roles that are for it: %v", drifts)
+	if len(drifts) != 6 {
+		t.Errorf("want role, entity and status named, and the three SSH roles that are for it: %v", drifts)
 	}
 	c.asRoot(func(root *Client) error { return Apply(c.ctx, root, drifts) })
 	if _, err := worker.ReadDocument(c.ctx, "worker-1", Desired, &struct{}{}); !errors.Is(err, ErrDenied) {

@@ -15,6 +15,7 @@ import (
 
 	"ashlar.dev/ashlar/internal/claim"
 	"ashlar.dev/ashlar/internal/rotation"
+	"ashlar.dev/ashlar/internal/unit"
 )
 
 // TestRestoreBeforeRotation restores what was backed up before CAs and keys were replaced: what was dropped since is trusted by
@@ -44,6 +45,7 @@ func TestRestoreBeforeRotation(t *testing.T) {
 
 	out := d.restore(t, "--replace")
 	for _, told := range []string{"CA kubernetes was replaced: done again", "CA vault was replaced: done again", "CA front-proxy was replaced: done again",
+		"CA ssh-user was replaced: done again", "CA ssh-host was replaced: done again",
 		"the key of ServiceAccount tokens was replaced: done again", revoked + " of CA kubernetes was revoked: done again"} {
 		if !strings.Contains(out, told) {
 			t.Errorf("it does not say %q", told)
@@ -52,6 +54,11 @@ func TestRestoreBeforeRotation(t *testing.T) {
 	for ca, root := range target(t).Desired.CAs {
 		if root == dropped.of.Desired.CAs[ca] && lost.of.Desired.CAs[ca] != root {
 			t.Errorf("CA %s is the one that was dropped", ca)
+		}
+	}
+	for _, was := range []*unit.SSH{dropped.of.Desired.SSH, lost.of.Desired.SSH} {
+		if now := target(t).Desired.SSH; now.UserCA == was.UserCA || now.HostCA == was.HostCA {
+			t.Error("a CA of SSH is one that was dropped, or that was lost")
 		}
 	}
 	dropped.areOfNoUse(t, "dropped")
