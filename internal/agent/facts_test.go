@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	here   = instance{id: "i-0123456789abcdef0", address: netip.MustParseAddr("10.0.1.7")}
+	here   = instance{ID: "i-0123456789abcdef0", Address: netip.MustParseAddr("10.0.1.7")}
 	vault0 = unit.Machine{Name: "vault-0", Role: v1alpha1.RoleVault, Address: netip.MustParseAddr("10.0.1.4")}
 	moved  = unit.Machine{Name: "vault-0", Role: v1alpha1.RoleVault, Address: netip.MustParseAddr("10.0.1.5")}
 )
@@ -26,7 +26,7 @@ func member() Facts {
 // A member of a group has its instance's name and its pool's document; what Vault has said goes before what the bucket and DNS say.
 func TestBootOfMember(t *testing.T) {
 	const name = "i-0123456789abcdef0.eu-west-1.compute.internal"
-	me := unit.Machine{Name: name, Role: v1alpha1.RoleWorker, Address: here.address}
+	me := unit.Machine{Name: name, Role: v1alpha1.RoleWorker, Address: here.Address}
 	first := member().boot(Boot{}, here, []unit.Machine{vault0}, "from the bucket", unit.Desired{})
 	want := Boot{Attestation: member().Attestation, Pool: "worker", VaultCA: "from the bucket",
 		Desired: unit.Desired{Cluster: "demo", Region: "eu-west-1", Self: name, Machines: []unit.Machine{me, vault0}}}
@@ -50,14 +50,14 @@ func TestBootOfFixedMachine(t *testing.T) {
 	f := member()
 	f.Role, f.Pool, f.Machine = v1alpha1.RoleVault, "", "vault-0"
 	b := f.boot(Boot{}, here, []unit.Machine{vault0}, "", unit.Desired{})
-	if me := b.Desired.Me(); me.Name != "vault-0" || me.Address != here.address || len(b.Desired.Machines) != 1 || b.document() != "vault-0" || b.VaultCA != "" {
+	if me := b.Desired.Me(); me.Name != "vault-0" || me.Address != here.Address || len(b.Desired.Machines) != 1 || b.document() != "vault-0" || b.VaultCA != "" {
 		t.Errorf("%+v", b)
 	}
 }
 
 // The document of a pool becomes that of a member, which may be listed in it already.
 func TestAs(t *testing.T) {
-	me := unit.Machine{Name: "i-1.eu-west-1.compute.internal", Role: v1alpha1.RoleWorker, Address: here.address}
+	me := unit.Machine{Name: "i-1.eu-west-1.compute.internal", Role: v1alpha1.RoleWorker, Address: here.Address}
 	for _, listed := range [][]unit.Machine{{vault0}, {me, vault0}} {
 		d := unit.Desired{Self: "worker", Machines: listed}.As(me)
 		if d.Me() != me || len(d.Machines) != 2 {
@@ -72,7 +72,7 @@ func TestHostsAmongOthers(t *testing.T) {
 	if err := os.WriteFile(path, []byte("127.0.0.1 localhost\n10.9.9.9 somewhere"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	d := unit.Desired{Region: "eu-west-1", Machines: []unit.Machine{vault0, {Name: "api.demo.internal", Role: v1alpha1.RoleLB, Address: here.address}}}
+	d := unit.Desired{Region: "eu-west-1", Machines: []unit.Machine{vault0, {Name: "api.demo.internal", Role: v1alpha1.RoleLB, Address: here.Address}}}
 	for _, m := range []unit.Machine{vault0, vault0, moved} {
 		d.Machines[0] = m
 		if err := writeHosts(path, d); err != nil {

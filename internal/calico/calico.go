@@ -53,6 +53,12 @@ func Of(c network.Compiled) []Resource {
 	return out
 }
 
+// Member is the host endpoint of a machine that comes and goes, whose interface has whatever name its image gives it.
+func Member(name string, address netip.Addr) Resource {
+	return resource("hostendpoints/", "HostEndpoint", HostEndpoint(name), map[string]string{labelHost: name},
+		map[string]any{"node": name, "expectedIPs": []any{address.String()}})
+}
+
 // HostEndpoint is the name of a worker's.
 func HostEndpoint(worker string) string { return network.Prefix + worker }
 

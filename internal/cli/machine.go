@@ -39,20 +39,13 @@ func agentCommand() *cobra.Command {
 
 func etcdAuthCommand() *cobra.Command {
 	var endpoints, file string
-	var observe bool
+	var observe, follow bool
 	cmd := &cobra.Command{
 		Use:    "etcd-auth",
 		Short:  "Define who may do what in the overlay's etcd, and what Calico finds there",
 		Hidden: true,
 		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), 30*time.Second)
-			defer cancel()
-			client, err := overlay(ctx, v1alpha1.RoleEtcd, "root", strings.Split(endpoints, ","))
-			if err != nil {
-				return err
-			}
-			defer client.Close()
 			declared, err := readNetwork(file)
 			if err != nil {
 				return err
@@ -61,6 +54,16 @@ func etcdAuthCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if follow {
+				return followMembers(cmd, strings.Split(endpoints, ","), want)
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), 30*time.Second)
+			defer cancel()
+			client, err := overlay(ctx, v1alpha1.RoleEtcd, "root", strings.Split(endpoints, ","))
+			if err != nil {
+				return err
+			}
+			defer client.Close()
 			seed, ensure := etcdauth.Seed, etcdauth.Ensure
 			if observe {
 				seed, ensure = etcdauth.ObserveSeed, etcdauth.Observe
@@ -79,11 +82,22 @@ func etcdAuthCommand() *cobra.Command {
 	cmd.Flags().StringVar(&endpoints, "endpoints", "", "client URLs, with a comma between")
 	cmd.Flags().StringVar(&file, "network", unit.NetworkFile, "what is declared of pods")
 	cmd.Flags().BoolVar(&observe, "observe", false, "say what differs, and change nothing")
+	cmd.Flags().BoolVar(&follow, "follow", false, "go on for workers that come and go")
 	return cmd
+}
+
+func followMembers(cmd *cobra.Command, endpoints []string, want etcdauth.Calico) error {
+	client, err := overlay(cmd.Context(), v1alpha1.RoleEtcd, "root", endpoints)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return etcdauth.Follow(cmd.Context(), client, want, func(c etcdauth.Change) { fmt.Fprintln(cmd.OutOrStdout(), c) })
 }
 
 func calicoWaitCommand() *cobra.Command {
 	var endpoints, kubeconfig, worker string
+	var unannounced bool
 	cmd := &cobra.Command{
 		Use:    "calico-wait",
 		Short:  "Wait for all that Calico on a worker needs and does not wait for itself",
@@ -97,7 +111,11 @@ func calicoWaitCommand() *cobra.Command {
 				return err
 			}
 			defer client.Close()
-			if err := etcdauth.Await(ctx, client, worker); err != nil {
+			known := worker
+			if unannounced {
+				known = ""
+			}
+			if err := etcdauth.Await(ctx, client, known); err != nil {
 				return err
 			}
 			return awaitNode(ctx, kubeconfig, worker)
@@ -106,6 +124,7 @@ func calicoWaitCommand() *cobra.Command {
 	cmd.Flags().StringVar(&endpoints, "endpoints", "", "client URLs of the overlay's etcd, with a comma between")
 	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "the kubelet's")
 	cmd.Flags().StringVar(&worker, "worker", "", "the machine's name")
+	cmd.Flags().BoolVar(&unannounced, "unannounced", false, "nothing can be there of just this machine yet")
 	return cmd
 }
 

@@ -27,7 +27,7 @@ func readNetwork(file string) (unit.Network, error) {
 // overlayOf is what the overlay's etcd must hold of what is declared.
 func overlayOf(n unit.Network) (etcdauth.Calico, error) {
 	compiled, err := network.CompileFor(n)
-	out := etcdauth.Calico{PodCIDR: n.PodCIDR, Policy: calico.Of(compiled)}
+	out := etcdauth.Calico{PodCIDR: n.PodCIDR, Members: n.Members, Policy: calico.Of(compiled)}
 	for _, w := range n.Workers {
 		out.Workers = append(out.Workers, w.Name)
 	}

@@ -18,7 +18,7 @@ const forbidden = "/ashlar/forbidden"
 
 // Await returns once a worker finds in the datastore all that Calico needs there, and access control in force. Calico
 // itself does not wait: without a pool it takes no address for the machine's tunnel, says so to nobody, and the
-// machine's pods are cut off from those of all others. The client must be a worker's.
+// machine's pods are cut off from those of all others. Without a worker's name it is only what all workers share. The client must be a worker's.
 func Await(ctx context.Context, client clientv3.KV, worker string) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -47,8 +47,11 @@ func lacks(ctx context.Context, client clientv3.KV, worker string) error {
 	case !errors.Is(err, rpctypes.ErrPermissionDenied):
 		return fmt.Errorf("it does not answer: %w", err)
 	}
-	for _, key := range []string{"ippools/pods", "felixconfigurations/node." + worker,
-		"globalnetworkpolicies/" + network.Prefix + "default", "hostendpoints/" + calico.HostEndpoint(worker)} {
+	keys := []string{"ippools/pods", "globalnetworkpolicies/" + network.Prefix + "default"}
+	if worker != "" {
+		keys = append(keys, "felixconfigurations/node."+worker, "hostendpoints/"+calico.HostEndpoint(worker))
+	}
+	for _, key := range keys {
 		kv, err := get(ctx, client, resources+key)
 		if err == nil && kv.revision == 0 {
 			err = errors.New("not there")

@@ -22,6 +22,8 @@ type Calico struct {
 	PodCIDR string
 	// Workers are the names of the machines that run pods.
 	Workers []string
+	// Members: there are more workers than these, which come and go, and announce themselves.
+	Members bool
 	// Policy is what is declared of pods.
 	Policy []calico.Resource
 }
@@ -114,6 +116,12 @@ func (d *difference) put(key, value string, revision int64) {
 
 func (c Calico) observe(ctx context.Context, client clientv3.KV) (difference, error) {
 	var d difference
+	if c.Members {
+		var err error
+		if c, d.seen, err = c.withMembers(ctx, client); err != nil {
+			return d, err
+		}
+	}
 	for _, r := range c.records() {
 		kv, err := get(ctx, client, r.key)
 		if err != nil {

@@ -65,14 +65,26 @@ func calicoNodeEnv(d Desired, client Certificate) []string {
 func calicoWait(d Desired) Unit {
 	etcd, api := certificate(d, CAEtcdOverlay, "calico-node"), certificate(d, CAKubernetes, "kubelet")
 	config := kubeconfig(d, "kubelet", api)
+	args := []string{Bin + "/ashlar", "calico-wait", "--endpoints=" + d.EtcdEndpoints(EtcdClusters[2]),
+		"--kubeconfig=" + config.Path, "--worker=" + d.Self}
+	if d.Region != "" {
+		args = append(args, "--unannounced")
+	}
 	return Unit{
-		Name: "calico-wait",
-		Args: []string{Bin + "/ashlar", "calico-wait", "--endpoints=" + d.EtcdEndpoints(EtcdClusters[2]),
-			"--kubeconfig=" + config.Path, "--worker=" + d.Self},
+		Name:         "calico-wait",
+		Args:         args,
 		Files:        []File{caFile(d, CAEtcdOverlay), caFile(d, CAKubernetes), config},
 		Certificates: []Certificate{etcd, api},
 		Once:         true,
 	}
+}
+
+// calicoAnnounced ends when what every machine has there is there for this one, of which nobody knew before it said so.
+func calicoAnnounced(d Desired) Unit {
+	u := calicoWait(d)
+	u.Name, u.After = "calico-announced", []string{"calico-startup"}
+	u.Args = u.Args[:len(u.Args)-1]
+	return u
 }
 
 func calicoStartup(d Desired) Unit {
@@ -91,13 +103,17 @@ func calicoStartup(d Desired) Unit {
 // calicoTunnel gives the machine its address inside the overlay.
 func calicoTunnel(d Desired) Unit {
 	client := certificate(d, CAEtcdOverlay, "calico-node")
+	after := "calico-startup"
+	if d.Region != "" {
+		after = "calico-announced"
+	}
 	return Unit{
 		Name:         "calico-tunnel",
 		Args:         []string{Bin + "/calico-node", "-allocate-tunnel-addrs", "-allocate-tunnel-addrs-run-once"},
 		Env:          calicoNodeEnv(d, client),
 		Files:        []File{caFile(d, CAEtcdOverlay)},
 		Certificates: []Certificate{client},
-		After:        []string{"calico-startup"},
+		After:        []string{after},
 		Once:         true,
 	}
 }

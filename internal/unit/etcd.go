@@ -18,6 +18,9 @@ func etcdUnits(d Desired) []Unit {
 		units = append(units, etcd(d, c))
 	}
 	units = append(units, etcdOverlayAuth(d))
+	if d.Region != "" {
+		units = append(units, etcdOverlayMembers(d))
+	}
 	return append(units, sever(d, []File{crlFile(d, CAEtcdKubernetes), crlFile(d, CAEtcdOverlay)}, etcdPorts()...)...)
 }
 
@@ -101,6 +104,19 @@ func etcd(d Desired, c EtcdCluster) Unit {
 // OverlayAuth is the command of the unit etcd-overlay-auth.
 func OverlayAuth(d Desired) []string {
 	return []string{Bin + "/ashlar", "etcd-auth", "--endpoints=" + d.EtcdEndpoints(EtcdClusters[2]), "--network=" + NetworkFile}
+}
+
+// etcdOverlayMembers gives workers that come and go what Calico must find there of each of them.
+func etcdOverlayMembers(d Desired) Unit {
+	root := certificate(d, CAEtcdOverlay, "root")
+	return Unit{
+		Name:         "etcd-overlay-members",
+		Args:         append(OverlayAuth(d), "--follow"),
+		Files:        []File{caFile(d, CAEtcdOverlay), networkFile(d)},
+		Certificates: []Certificate{root},
+		After:        []string{"etcd-overlay-auth"},
+		Grace:        time.Second,
+	}
 }
 
 // etcdOverlayAuth turns on etcd's own access control, so that a worker, which needs to write its addresses and

@@ -19,12 +19,14 @@ type Network struct {
 	MachineCIDR string                 `json:"machineCIDR"`
 	APIServer   netip.Addr             `json:"apiServer"`
 	Workers     []Machine              `json:"workers"`
+	// Members: workers come and go, and Workers are not all.
+	Members bool `json:"members,omitempty"`
 }
 
 // Network is what d declares. Only etcd and control-plane machines have the policy.
 func (d Desired) Network() Network {
 	return Network{Policy: d.NetworkPolicy, PodCIDR: d.PodCIDR, ServiceCIDR: d.ServiceCIDR, MachineCIDR: d.MachineCIDR,
-		APIServer: d.WithRole(v1alpha1.RoleLB)[0].Address, Workers: d.WithRole(v1alpha1.RoleWorker)}
+		APIServer: d.WithRole(v1alpha1.RoleLB)[0].Address, Workers: d.WithRole(v1alpha1.RoleWorker), Members: d.Region != ""}
 }
 
 func networkFile(d Desired) File {

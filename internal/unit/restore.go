@@ -20,11 +20,11 @@ func HeldForRestore(role v1alpha1.Role) []string {
 		for _, c := range EtcdClusters {
 			out = append(out, c.UnitName())
 		}
-		return append(out, "etcd-overlay-auth")
+		return append(out, "etcd-overlay-auth", "etcd-overlay-members")
 	case v1alpha1.RoleControlPlane:
 		return []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "calico-kube-controllers"}
 	case v1alpha1.RoleWorker:
-		return []string{"kubelet", "calico-wait", "calico-startup", "calico-tunnel", "calico-node"}
+		return []string{"kubelet", "calico-wait", "calico-startup", "calico-announced", "calico-tunnel", "calico-node"}
 	}
 	return nil
 }

@@ -15,7 +15,11 @@ func worker(d Desired) []Unit {
 	if !d.Complete() {
 		return units
 	}
-	return append(units, kubelet(d), kubeProxy(d), calicoWait(d), calicoStartup(d), calicoTunnel(d), calicoNode(d), cni(d))
+	units = append(units, kubelet(d), kubeProxy(d), calicoWait(d), calicoStartup(d))
+	if d.Region != "" {
+		units = append(units, calicoAnnounced(d))
+	}
+	return append(units, calicoTunnel(d), calicoNode(d), cni(d))
 }
 
 // systemd says whether pods' groups are made by systemd, which has all others on the machines of a cloud.

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/agent"
+	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/vault"
 )
 
@@ -21,6 +24,9 @@ import (
 func TestAWSBoot(t *testing.T) {
 	s := newAWSStage(t)
 	t.Cleanup(func() {
+		if t.Failed() {
+			s.lastWords()
+		}
 		_, _ = try("-f", file, "kubectl", "--", "delete", "node", s.node(), "--ignore-not-found")
 		if err := s.board.Delete(context.Background(), awsMachine); err != nil {
 			t.Error(err)
@@ -34,6 +40,7 @@ func TestAWSBoot(t *testing.T) {
 	desired.Self, desired.Region = awsPool, awsRegion
 	_, err = s.target.Vault.WriteDocument(t.Context(), awsPool, vault.Desired, 0, desired)
 	s.must(err)
+	s.toldOfCloud("etcd-0")
 	s.connect("the agent") // no way to Vault yet
 	for _, m := range desired.WithRole(v1alpha1.RoleVault) {
 		s.launch("i-0"+m.Name, m.Name, m.Address, "")
@@ -81,6 +88,17 @@ func TestAWSBoot(t *testing.T) {
 	s.afterBoot(archive.Digest)
 }
 
+// toldOfCloud has a machine of the cluster be told what it would be told on AWS: that workers come and go.
+func (s *awsStage) toldOfCloud(machine string) {
+	s.t.Helper()
+	var d unit.Desired
+	version, err := s.target.Vault.ReadDocument(s.t.Context(), machine, vault.Desired, &d)
+	s.must(err)
+	d.Region = awsRegion
+	_, err = s.target.Vault.WriteDocument(s.t.Context(), machine, vault.Desired, version, d)
+	s.must(err)
+}
+
 // node is the name of the instance in the cluster.
 func (s *awsStage) node() string { return vault.MemberName(s.id, awsRegion) }
 
@@ -116,6 +134,43 @@ func (s *awsStage) afterBoot(digest string) {
 	})
 	if now := pid("kubelet"); now != kubelet {
 		s.t.Errorf("the kubelet ended with the agent: %s, then %s", kubelet, now)
+	}
+	restarted := time.Now()
+	eventually(s.t, 90*time.Second, func() error {
+		var st agent.Status
+		_, err := s.target.Vault.ReadDocument(s.t.Context(), s.node(), vault.Status, &st)
+		if err == nil && (st.Seen.Before(restarted) || len(st.Problems) > 0) {
+			err = fmt.Errorf("its status of %s: %q", st.Seen, st.Problems)
+		}
+		return err
+	})
+	s.runsPods()
+}
+
+// runsPods runs one on the node: in a group that systemd made for it.
+func (s *awsStage) runsPods() {
+	s.t.Helper()
+	const pod = "on-the-instance"
+	s.t.Cleanup(func() { _, _ = try("-f", file, "kubectl", "--", "delete", "pod", pod, "--now", "--ignore-not-found") })
+	apply(s.t, fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: %s}, spec: {nodeName: %s, terminationGracePeriodSeconds: 0,
+  securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}},
+  containers: [{name: pause, image: "%s", securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}]}}`, pod, s.node(), unit.PauseImage))
+	kubectl(s.t, "wait", "pod/"+pod, "--for=condition=Ready", "--timeout=60s")
+	uid := strings.ReplaceAll(kubectl(s.t, "get", "pod", pod, "-o", "jsonpath={.metadata.uid}"), "-", "_")
+	if out, err := s.on("systemctl", "list-units", "--no-legend", "kubepods*.slice"); err != nil || !strings.Contains(out, uid) {
+		s.t.Errorf("systemd has no group of pod %s: %v\n%s", uid, err, out)
+	}
+}
+
+// lastWords are what the machine said last.
+func (s *awsStage) lastWords() {
+	out, _ := try("-f", file, "kubectl", "--", "get", "node", s.node(), "-o", `jsonpath={range .status.conditions[*]}{.type}: {.message}{"\n"}{end}`)
+	s.t.Log(out)
+	for _, script := range []string{"systemctl --no-pager --failed", "journalctl --no-pager --output=cat --lines=30 --unit=ashlar.service",
+		"ps axo pid,cgroup:60,args | cut -c1-150 | tail -40", "tail -n 8 /var/log/ashlar/*.log", "grep -E WARN -A20 /var/log/cloud-init.log | cut -c1-200 | tail -60"} {
+		var out strings.Builder
+		err := s.board.Exec(context.Background(), awsMachine, provider.Exec{Args: []string{"/bin/sh", "-c", script}, Stdout: &out, Stderr: &out})
+		s.t.Logf("%s: %v\n%s", script, err, out.String())
 	}
 }
 

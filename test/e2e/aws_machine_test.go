@@ -82,7 +82,7 @@ func boardFiles(t *testing.T, hosts string, ca []byte) []provider.File {
 	return []provider.File{
 		file("/etc/cloud/cloud.cfg", read("/etc/cloud/cloud.cfg")),
 		file("/etc/cloud/cloud.cfg.d/05_logging.cfg", read("/etc/cloud/cloud.cfg.d/05_logging.cfg")),
-		file("/etc/cloud/cloud.cfg.d/99_board.cfg", []byte("datasource_list: [Ec2]\nnetwork: {config: disabled}\ngrowpart: {mode: 'off'}\nresize_rootfs: false\n")),
+		file("/etc/cloud/cloud.cfg.d/99_board.cfg", []byte("datasource_list: [Ec2]\nnetwork: {config: disabled}\ngrowpart: {mode: 'off'}\nresize_rootfs: false\nlocale: C.UTF-8\n")),
 		file("/etc/cloud/ds-identify.cfg", []byte("datasource: Ec2\npolicy: enabled\n")),
 		file("/etc/default/locale", nil),
 		file("/etc/hosts", []byte("127.0.0.1 localhost\n"+hosts)),
