@@ -46,12 +46,12 @@ func peer(namespace string, labels map[string]string) []networkingv1.NetworkPoli
 	}}
 }
 
-// declaredPorts are a port by its name, a range, and one of UDP.
+// declaredPorts are a port by its name, a range, and one of UDP and of SCTP each.
 func declaredPorts() []networkingv1.NetworkPolicyPort {
 	named, several, last := policyPort(portWeb), policyPort(portFirst), portLast.Number
 	name := intstr.FromString("web")
 	named.Port, several.EndPort = &name, &last
-	return []networkingv1.NetworkPolicyPort{named, several, policyPort(portUDP)}
+	return []networkingv1.NetworkPolicyPort{named, several, policyPort(portUDP), policyPort(portSCTP)}
 }
 
 func policyPort(p network.Port) networkingv1.NetworkPolicyPort {

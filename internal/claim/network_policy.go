@@ -21,7 +21,7 @@ import (
 var netPolicy = Claim{
 	ID:   "net-policy",
 	Says: "The Toolkit uses Calico to translate the NetworkPolicy resources into iptables rules, that get applied to every host node on the cluster",
-	Holds: "on every pair of nodes, what pods and machines reach of each other is what policies declare, as simulated: by TCP and UDP, at pods, " +
+	Holds: "on every pair of nodes, what pods and machines reach of each other is what policies declare, as simulated: by TCP, UDP and SCTP, at pods, " +
 		"Services and machines",
 	Probe: probeNetworkPolicy,
 }
@@ -48,9 +48,11 @@ var (
 	portBeyond   = network.Port{Protocol: corev1.ProtocolTCP, Number: 8096}
 	portUDP      = network.Port{Protocol: corev1.ProtocolUDP, Number: 8080}
 	portUDPElse  = network.Port{Protocol: corev1.ProtocolUDP, Number: 8081}
-	portsOfPods  = []network.Port{portWeb, portElse, portFirst, portLast, portBeyond, portUDP, portUDPElse}
+	portSCTP     = network.Port{Protocol: corev1.ProtocolSCTP, Number: 8080}
+	portSCTPElse = network.Port{Protocol: corev1.ProtocolSCTP, Number: 8081}
+	portsOfPods  = []network.Port{portWeb, portElse, portFirst, portLast, portBeyond, portUDP, portUDPElse, portSCTP, portSCTPElse}
 	portOfNode   = network.Port{Protocol: corev1.ProtocolTCP, Number: 10250}
-	portsDeclare = []network.Port{portWeb, portFirst, portLast, portUDP} // clients to servers
+	portsDeclare = []network.Port{portWeb, portFirst, portLast, portUDP, portSCTP} // clients to servers
 )
 
 // stage is a set of policies, and what they declare between pods of the attack.

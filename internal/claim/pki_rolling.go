@@ -48,8 +48,12 @@ func probeRolling(ctx context.Context, t *Target) ([]Evidence, error) {
 	if err != nil {
 		return nil, err
 	}
+	overSSH, err := t.rollingSSH(ctx, journal)
+	if err != nil {
+		return nil, err
+	}
 	sealing, err := t.retired(ctx, journal)
-	return slices.Concat([]Evidence{unfinished(journal)}, issuers, bySigner(leaves, signers), trusted, sealing), err
+	return slices.Concat([]Evidence{unfinished(journal)}, issuers, bySigner(leaves, signers), trusted, overSSH, sealing), err
 }
 
 // unfinished says whether a rotation stands somewhere in the middle.

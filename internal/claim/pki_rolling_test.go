@@ -35,3 +35,19 @@ func TestRollingEvidence(t *testing.T) {
 		t.Error("a rotation in the middle goes unnoticed")
 	}
 }
+
+// TestSSHTrust: a key beside the CA's, or another than it, is found.
+func TestSSHTrust(t *testing.T) {
+	const ca, other = "ssh-ed25519 AAAA\n", "ssh-ed25519 BBBB\n"
+	for trusted, want := range map[string]bool{ca: true, ca + other: false, other: false, "": false} {
+		if e := sshTrust("worker-0", trusted, ca); e.Held() != want {
+			t.Errorf("%q: %s", trusted, e.Answer)
+		}
+	}
+	if e := sshTrust("worker-0", ca+other, ca+other); e.Held() {
+		t.Error("two that are trusted everywhere go unnoticed")
+	}
+	if e := hostSigner("worker-0", []byte(ca), ca); e.Held() {
+		t.Error("a host key without a certificate goes unnoticed")
+	}
+}

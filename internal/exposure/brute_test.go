@@ -94,6 +94,8 @@ func (w *walker) arrive(n *Node, in *Attachment, p Packet) {
 			for _, at := range w.chains(n.Delivering, in.Name, "", at) {
 				w.got[fmt.Sprint(n.Name, " ", at.Source, " ", at.Destination, " ", at.Port)] = true
 			}
+		}
+		if owns(n, at.Destination) {
 			continue
 		}
 		if at.Destination.Is4() && !n.Forward4 || at.Destination.Is6() && !n.Forward6 {

@@ -25,7 +25,7 @@ const (
 	Internet Kind = "internet"
 	// Router forwards by its routes, and takes what is for its own addresses.
 	Router Kind = "router"
-	// Machine has been reached by whatever arrives and its rules let in.
+	// Machine has been reached by whatever arrives and its rules let in. It may forward what is not for itself, too.
 	Machine Kind = "machine"
 )
 
@@ -38,7 +38,7 @@ type Node struct {
 	Public      []netip.Addr `json:"public,omitempty"`
 	Attachments []Attachment `json:"attachments"`
 	Routes      []Route      `json:"routes,omitempty"`
-	// A Router forwards these families.
+	// It forwards these families.
 	Forward4 bool `json:"forward4,omitempty"`
 	Forward6 bool `json:"forward6,omitempty"`
 	// The chains of these hooks are asked, in this order, of all that arrives; of what is for the node itself; of what it forwards; of what leaves

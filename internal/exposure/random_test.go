@@ -32,7 +32,7 @@ func randomNode(t *rapid.T, name string, kind Kind, attachments int) Node {
 	if name == "r0" { // or hardly a packet would get anywhere
 		n.Attachments[0].Network = "n0"
 	}
-	if kind == Router {
+	if kind == Router || rapid.IntRange(0, 3).Draw(t, "a machine that forwards") == 0 {
 		for range rapid.IntRange(1, 6).Draw(t, "routes") {
 			r := Route{Prefix: netip.MustParsePrefix(rapid.SampledFrom(networks).Draw(t, "prefix")), Maybe: rapid.IntRange(0, 5).Draw(t, "maybe") == 0}
 			if to := rapid.IntRange(-1, attachments-1).Draw(t, "to"); to >= 0 {

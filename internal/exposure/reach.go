@@ -166,13 +166,12 @@ func (r *reach) arrive(to interfaceOf, f flow) {
 	for _, f := range r.hook(n.Arriving, place{n.Name, to.at.Name, ""}, f) {
 		if n.Kind == Machine {
 			r.deliver(to, f)
-			continue
 		}
 		rest := []flow{f}
 		if k.own != nil {
 			var met flow
 			var some bool
-			if met, some, rest = f.split(k.own); some {
+			if met, some, rest = f.split(k.own); some && n.Kind != Machine {
 				r.deliver(to, met)
 			}
 		}

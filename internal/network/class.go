@@ -225,7 +225,7 @@ func others(c *Class) []Port {
 	var out []Port
 	protocols := []corev1.Protocol{corev1.ProtocolTCP}
 	if len(c.Members) > 0 && c.Members[0].isPod() {
-		protocols = append(protocols, corev1.ProtocolUDP)
+		protocols = append(protocols, corev1.ProtocolUDP, corev1.ProtocolSCTP)
 	}
 	for _, protocol := range protocols {
 		p := Port{protocol, 9} // discard

@@ -12,12 +12,17 @@ import (
 // flight is an attempt on its way.
 type flight struct {
 	fd      int
-	udp     bool
+	udp     bool // nothing need come back
 	outcome *Outcome
+	// sctp is the port of an attempt by SCTP, from its own; 0: it is none.
+	sctp, from uint16
 }
 
 // launch begins an attempt in the network namespace of this thread.
 func launch(a Attempt, o *Outcome) *flight {
+	if a.Protocol == "SCTP" {
+		return launchSCTP(a, o)
+	}
 	f := &flight{fd: -1, udp: a.Protocol == "UDP", outcome: o}
 	kind := unix.SOCK_STREAM
 	if f.udp {
@@ -52,6 +57,10 @@ func (f *flight) land(err error) {
 	default:
 		f.outcome.State, f.outcome.Answer = Refused, err.Error()
 	}
+	f.end()
+}
+
+func (f *flight) end() {
 	if f.fd >= 0 {
 		_ = unix.Close(f.fd)
 		f.fd = -1
@@ -60,6 +69,10 @@ func (f *flight) land(err error) {
 
 // arrived says what the kernel knows of a flight whose socket has news.
 func (f *flight) arrived() {
+	if f.sctp != 0 {
+		f.answeredSCTP()
+		return
+	}
 	code, err := unix.GetsockoptInt(f.fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && code != 0 {
 		err = unix.Errno(code)

@@ -51,7 +51,7 @@ func Measure(ctx context.Context, machines Machines, tasks []Task, timeout time.
 		p := plan(t.Machine)
 		p.Attempts = append(p.Attempts, t.Attempt)
 		of[t.Machine] = append(of[t.Machine], i)
-		if to := t.To.Addr(); t.ListenOn != "" && t.Protocol == "UDP" {
+		if to := t.To.Addr(); t.ListenOn != "" && t.Protocol != "TCP" {
 			if l := plan(t.ListenOn); !slices.Contains(l.Listen, to) {
 				l.Listen = append(l.Listen, to)
 			}

@@ -108,7 +108,7 @@ func judge(c *network.Connection, simulated network.Reach, o Outcome) network.Re
 		return network.Yes
 	case simulated == network.Yes && c.To.Machine == "":
 		return network.Unknown // an address outside, where nobody need be
-	case o.State == Silent && simulated == network.Yes && c.Port.Protocol == "UDP" && (!pod || c.Service != ""):
+	case o.State == Silent && simulated == network.Yes && c.Port.Protocol != "TCP" && (!pod || c.Service != ""):
 		return network.Unknown // a program that says nothing, where nobody can listen for what comes in
 	}
 	return network.No

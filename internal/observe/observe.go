@@ -19,7 +19,7 @@ type Attempt struct {
 	// From is the address of the pod whose network it comes from; none: the machine's own.
 	From     netip.Addr     `json:"from,omitzero"`
 	To       netip.AddrPort `json:"to"`
-	Protocol string         `json:"protocol"` // TCP or UDP
+	Protocol string         `json:"protocol"` // TCP, UDP or SCTP
 }
 
 // Plan is what a machine's process does.

@@ -87,7 +87,8 @@ func TestListen(t *testing.T) {
 		t.Fatal(err)
 	}
 	outcomes, err := spaces{}.try(t.Context(), Plan{Timeout: 200 * time.Millisecond, Attempts: []Attempt{
-		{To: netip.AddrPortFrom(here, 9), Protocol: "UDP"}, {To: netip.AddrPortFrom(here, 10), Protocol: "UDP"}}})
+		{To: netip.AddrPortFrom(here, 9), Protocol: "UDP"}, {To: netip.AddrPortFrom(here, 10), Protocol: "UDP"},
+		{To: netip.AddrPortFrom(here, 9), Protocol: "SCTP"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,6 +44,11 @@ func (c *Cluster) replaceDropped(ctx context.Context, root *vault.Client) ([]Cha
 			out = append(out, Change{Time: since.Add(agent.Backdating), What: fmt.Sprintf("CA %s was replaced", ca), ca: ca})
 		}
 	}
+	overSSH, err := c.replaceDroppedSSH(ctx, root, t.journal)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, overSSH...)
 	if dropped, err := c.tokenKeyDropped(ctx, t); err != nil || !dropped {
 		return out, err
 	}

@@ -109,6 +109,12 @@ func (c *Cluster) signAsUser(ctx context.Context, a SSHAccess, user string) (str
 	}
 	defer v.Close()
 	groups := c.Spec.Spec.MayEnter(a.Machine.Role)
+	if c.robotIn(user, groups) {
+		cert, err := v.SignRobotKey(ctx, a.engine, user, a.Pair.Public, a.Machine.Name)
+		if err == nil || !errors.Is(err, vault.ErrDenied) {
+			return cert, err
+		}
+	}
 	for _, group := range groups {
 		cert, err := v.SignUserKey(ctx, a.engine, group, a.Pair.Public, a.principal())
 		if err == nil || !errors.Is(err, vault.ErrDenied) {
@@ -124,6 +130,13 @@ func (c *Cluster) signAsUser(ctx context.Context, a SSHAccess, user string) (str
 		return "", fmt.Errorf("%s may not enter %s: spec.ssh lets no group enter machines of role %s", user, a.Machine.Name, a.Machine.Role)
 	}
 	return "", fmt.Errorf("%s may not enter %s: only who is in %s may (spec.ssh, and `ashlar user list`)", user, a.Machine.Name, strings.Join(groups, " or "))
+}
+
+// robotIn says whether somebody is a robot in one of some groups.
+func (c *Cluster) robotIn(name string, groups []string) bool {
+	return slices.ContainsFunc(c.Spec.Spec.Authentication.Robots, func(r v1alpha1.Robot) bool {
+		return r.Name == name && slices.ContainsFunc(r.Groups, func(g string) bool { return slices.Contains(groups, g) })
+	})
 }
 
 // knownHosts trusts the CA of host keys for two names, and nothing else.

@@ -8,6 +8,9 @@ import (
 // SSHKeyID is what Vault calls a user in a certificate, and sshd in its log.
 func SSHKeyID(cluster, user string) string { return cluster + "-users-" + user }
 
+// SSHRobotID is the same of a robot.
+func SSHRobotID(cluster, robot string) string { return cluster + "-robots-" + robot }
+
 // Of OpenSSH's PROTOCOL.krl.
 const (
 	krlMagic            = 0x5353484b524c0a00
@@ -21,7 +24,7 @@ func revokedIDs(cluster string, revoked []Revocation) []string {
 	var ids []string
 	for _, r := range revoked {
 		if r.User != "" {
-			ids = append(ids, SSHKeyID(cluster, r.User))
+			ids = append(ids, SSHKeyID(cluster, r.User), SSHRobotID(cluster, r.User)) // names are one or the other's
 		}
 	}
 	slices.Sort(ids)

@@ -22,7 +22,7 @@ type SSH struct {
 const (
 	SSHHostKey     = "/etc/ssh/ssh_host_ed25519_key"
 	sshPrincipals  = "/etc/ssh/principals/"
-	sshUserCA      = "/etc/ssh/user_ca.pub"
+	SSHUserCA      = "/etc/ssh/user_ca.pub"
 	SSHRevokedKeys = "/etc/ssh/revoked.krl"
 	// SSHLog is where the agent keeps what sshd says.
 	SSHLog = "/var/log/ashlar/sshd.log"
@@ -114,7 +114,7 @@ func sshd(d Desired) Unit {
 	// All that sshd reads at its start it reads again at the signal; connections go on.
 	files := []File{
 		{Path: "/etc/ssh/sshd_config", Mode: 0o600, Content: sshdConfig(d), Live: true},
-		{Path: sshUserCA, Mode: 0o644, Content: d.SSH.UserCA, Live: true},
+		{Path: SSHUserCA, Mode: 0o644, Content: d.SSH.UserCA, Live: true},
 		{Path: sshPrincipals + "root", Mode: 0o644, Content: d.sshPrincipals(), Live: true},
 		{Path: "/run/sshd/.keep", Mode: 0o600},
 	}
@@ -181,7 +181,7 @@ PrintLastLog no
 PrintMotd no
 UseDNS no
 SetEnv PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:%[8]s
-`, d.Me().Address, PortSSH, SSHHostKey, SSHHostCert(SSHHostKey), sshUserCA, sshPrincipals, strings.Join(d.sshUsers(), " "), Bin)
+`, d.Me().Address, PortSSH, SSHHostKey, SSHHostCert(SSHHostKey), SSHUserCA, sshPrincipals, strings.Join(d.sshUsers(), " "), Bin)
 	if d.Me().Role != v1alpha1.RoleBastion {
 		return b.String()
 	}

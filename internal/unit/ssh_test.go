@@ -71,7 +71,7 @@ func TestRevokedKeys(t *testing.T) {
 	}
 	d := ssh
 	d.Revoked = []unit.Revocation{{User: "mallory", At: time.Unix(1, 0)}, {User: "eve", At: time.Unix(2, 0)}, {User: "eve", At: time.Unix(3, 0)}, {CA: unit.CAKubernetes, Serial: "01:02"}}
-	for revoked, want := range map[string][]string{"": nil, "eve mallory": {"ssh-users-eve", "ssh-users-mallory"}} {
+	for revoked, want := range map[string][]string{"": nil, "eve mallory": {"ssh-users-eve", "ssh-users-mallory", "ssh-robots-eve", "ssh-robots-mallory"}} {
 		with := d
 		if revoked == "" {
 			with.Revoked = nil
@@ -114,7 +114,7 @@ func TestEndSessions(t *testing.T) {
 	d := ssh
 	d.Revoked = []unit.Revocation{{User: "alice", At: noon}, {User: "alice", At: noon}, {User: "bob", At: noon.Add(-time.Hour)}}
 	u, is := find(unit.For(on(d, "bastion-0")), unit.Sever)
-	if got := strings.Join(u.Args[1:], " "); !is || !u.Once || got != "ssh-end --id=ssh-users-alice --id=ssh-users-bob" || len(u.Files) != 1 {
+	if got := strings.Join(u.Args[1:], " "); !is || !u.Once || got != "ssh-end --id=ssh-robots-alice --id=ssh-robots-bob --id=ssh-users-alice --id=ssh-users-bob" || len(u.Files) != 1 {
 		t.Errorf("it is %+v", u)
 	}
 	d.Revoked[0].At = noon.Add(time.Second)

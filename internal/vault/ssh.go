@@ -21,6 +21,9 @@ const (
 	KindSSHRole Kind = "SSH role"
 )
 
+// sshKeyType is that of the CAs' keys.
+const sshKeyType = "ssh-ed25519"
+
 // SSHTTL is how long a person's certificate is good: a session that has begun goes on.
 const SSHTTL = 5 * time.Minute
 
@@ -89,7 +92,7 @@ func sshEngines(in Input) []Object {
 				"audit_non_hmac_request_keys":  []string{"cert_type", "public_key", "valid_principals"},
 				"audit_non_hmac_response_keys": []string{"serial_number", "signed_key"},
 			}},
-			Object{KindSSHCA, path + "/config/ca", Fields{"key_type": "ssh-ed25519"}})
+			Object{KindSSHCA, path + "/config/ca", Fields{"key_type": sshKeyType}})
 	}
 	host := sshRole(in.LeafTTL)
 	host["allow_host_certificates"], host["allow_bare_domains"] = true, true
@@ -128,7 +131,22 @@ func sshEngines(in Input) []Object {
 		// The name that Vault gives to a user's session: unit.SSHKeyID.
 		users(sshGroupRole(g.Group), "{{token_display_name}}", func(r v1alpha1.Role) bool { return slices.Contains(g.Roles, r) })
 	}
+	for _, r := range in.sshRobots() {
+		users(robotID(in.Cluster, r.Name), unit.SSHRobotID(in.Cluster, r.Name), func(m unit.Machine) bool {
+			return slices.ContainsFunc(in.SSH, func(g v1alpha1.SSHGrant) bool {
+				return slices.Contains(r.Groups, g.Group) && slices.Contains(g.Roles, m.Role)
+			})
+		})
+	}
 	return out
+}
+
+// sshRobots are the robots in a group that may enter some machine. Of their groups Vault only knows what the file says, so each has a
+// role of its own.
+func (in Input) sshRobots() []v1alpha1.Robot {
+	return slices.DeleteFunc(slices.Clone(in.Robots), func(r v1alpha1.Robot) bool {
+		return !slices.ContainsFunc(in.SSH, func(g v1alpha1.SSHGrant) bool { return slices.Contains(r.Groups, g.Group) })
+	})
 }
 
 // sshRole lists every field that an SSH role has, also those that are as Vault has them by default.
@@ -188,6 +206,9 @@ func sshPeopleRules(in Input) []rule {
 	for _, g := range in.SSH {
 		rules = append(rules, sshSign(in, SSHUsers, sshGroupRole("{{identity.groups.names."+g.Group+".name}}"), "only for who is in that group")...)
 	}
+	if len(in.sshRobots()) > 0 {
+		rules = append(rules, sshSign(in, SSHUsers, "{{identity.entity.name}}", "only for a robot that may")...)
+	}
 	return rules
 }
 
@@ -245,6 +266,31 @@ func observeSSHRoles(ctx context.Context, o observer) ([]Object, error) {
 	})
 }
 
+// SSHMounts names all SSH engines of the cluster. The operator may.
+func (c *Client) SSHMounts(ctx context.Context) ([]string, error) {
+	var all map[string]mounted
+	if err := c.get(ctx, "sys/mounts", &all); err != nil {
+		return nil, fmt.Errorf("list SSH engines: %w", err)
+	}
+	var out []string
+	for path := range all {
+		if name, ok := strings.CutPrefix(strings.TrimSuffix(path, "/"), SSHPath(c.cluster, "")); ok {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// ReplaceSSHCA gives an engine another key at once. The client must hold a root token.
+func (c *Client) ReplaceSSHCA(ctx context.Context, engine string) error {
+	path := SSHPath(c.cluster, engine) + "/config/ca"
+	if err := c.remove(ctx, path); err != nil {
+		return fmt.Errorf("replace the SSH CA %s: %w", engine, err)
+	}
+	return writeSSHCA(ctx, c, Object{KindSSHCA, path, Fields{"key_type": sshKeyType}}, nil)
+}
+
 // SSHCAs are the public keys of both SSH CAs, and who signs. The operator may.
 func (c *Client) SSHCAs(ctx context.Context, engines SSHEngines) (*unit.SSH, error) {
 	out := unit.SSH{HostEngine: engines[SSHHosts][0]}
@@ -280,6 +326,11 @@ func (c *Client) SignOperatorKey(ctx context.Context, engine, publicKey, machine
 // SignUserKey is SignOperatorKey for a user who is in a group that may. Who is not, is refused: ErrDenied.
 func (c *Client) SignUserKey(ctx context.Context, engine, group, publicKey, machine string) (string, error) {
 	return c.signSSH(ctx, engine, sshGroupRole(group), publicKey, machine, unit.JumpUser)
+}
+
+// SignRobotKey is SignUserKey for a robot.
+func (c *Client) SignRobotKey(ctx context.Context, engine, robot, publicKey, machine string) (string, error) {
+	return c.signSSH(ctx, engine, robotID(c.cluster, robot), publicKey, machine, unit.JumpUser)
 }
 
 func (c *Client) signSSH(ctx context.Context, engine, role, publicKey string, principals ...string) (string, error) {

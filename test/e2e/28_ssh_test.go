@@ -39,6 +39,7 @@ func TestSSH(t *testing.T) {
 		text = strings.Replace(text, "  pools:\n", "  exposure: {trustedCIDRs: [198.51.100.0/24]}\n  pools:\n  - {name: bastion, role: bastion, count: 1}\n", 1)
 	}
 	text += "  ssh:\n  - {group: on-call, roles: [worker]}\n"
+	text += "  authentication: {robots: [{name: sshbot, groups: [on-call], cidrs: [10.90.0.1/32]}, {name: sshidle, cidrs: [10.90.0.1/32]}]}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -65,6 +66,7 @@ func TestSSH(t *testing.T) {
 	t.Run("credentials", s.credentials)
 	t.Run("forwarding", s.forwarding)
 	t.Run("users", s.users)
+	t.Run("robots", s.robots)
 	t.Run("host keys", s.hostKeys)
 }
 

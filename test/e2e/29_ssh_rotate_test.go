@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/claim"
 	"ashlar.dev/ashlar/internal/unit"
 )
 
@@ -92,6 +93,37 @@ func (s shell) says(what string) error {
 	case <-time.After(5 * time.Second):
 		return errors.New("it says nothing")
 	}
+}
+
+// robots come in where their groups may, and under names of their own.
+func (s *sshTest) robots(t *testing.T) {
+	for _, robot := range []string{"sshbot", "sshidle"} {
+		secret := ashlar(t, "user", "robot-secret", robot)
+		if out, code := tryWith(secret, "-f", file, "login", robot, "--robot", "--secret-stdin"); code != 0 {
+			t.Fatalf("login: exit %d\n%s", code, out)
+		}
+	}
+	w := s.workers[0]
+	if out, code := try("-f", file, "ssh", "--user", "sshbot", w.Name, "--", "hostname"); code != 0 || out != w.Name+"\n" {
+		t.Fatalf("exit %d\n%s", code, out)
+	}
+	if out := ashlar(t, "logs", w.Name, "sshd"); !strings.Contains(out, " ID "+unit.SSHRobotID(s.target.Desired.Cluster, "sshbot")+" (serial ") {
+		t.Errorf("sshd does not name the robot:\n%s", out)
+	}
+	for _, not := range [][]string{{"sshbot", s.controlPlane.Name}, {"sshidle", w.Name}} {
+		if out, code := try("-f", file, "ssh", "--user", not[0], not[1], "--", "true"); code != 1 || !strings.Contains(out, "may not enter") {
+			t.Errorf("%v: exit %d\n%s", not, code, out)
+		}
+	}
+	open := s.shellOn(t, w.Name, "sshbot")
+	ashlar(t, "pki", "revoke", "--user", "sshbot", "--reason", "test")
+	eventually(t, claim.RefusedWithin, func() error {
+		if open.says("still\n") == nil {
+			return errors.New("a revoked robot's session goes on")
+		}
+		return nil
+	})
+	ashlar(t, "user", "enable", "sshbot")
 }
 
 // TestRotateSSH replaces both CAs of SSH while a session is open, which goes on; what the old ones signed is of no use afterwards.

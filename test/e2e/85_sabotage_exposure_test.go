@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -20,6 +21,8 @@ func init() {
 			`insert rule inet ashlar prerouting iifname "internet" ip daddr 203.0.113.253 dnat ip to ADDRESS
 insert rule inet ashlar forward iifname "internet" ct status dnat ip daddr ADDRESS accept`)},
 		sabotage{"exp-surface", "the internet may pretend to be one of the machines", forgedSources},
+		sabotage{"exp-surface", "a filter that is asked before all rules takes packets to a worker", earlyFilter},
+		sabotage{"exp-surface", "the bastion passes on what comes to it", passedOn},
 		sabotage{"exp-surface", "the trusted ranges are wider than declared", fabricRule(
 			`add element inet ashlar trusted { 203.0.113.0/24 }`)},
 		sabotage{"exp-trusted", "the trusted ranges are wider than declared", fabricRule(
@@ -40,6 +43,35 @@ func fabricRuleTo(role v1alpha1.Role, rule string) func(*testing.T, *claim.Targe
 		}
 		t.Fatalf("there is no machine of role %s", role)
 	}
+}
+
+// earlyFilter sends packets from the internet on before any of nftables' hooks sees them. `up` knows nothing of such filters.
+func earlyFilter(t *testing.T, target *claim.Target) {
+	tc := func(args string) {
+		t.Helper()
+		var out []byte
+		err := open(t).RunInside(provider.FromOperator, func() (err error) {
+			out, err = exec.Command("tc", strings.Fields(args)...).CombinedOutput()
+			return err
+		})
+		if err != nil {
+			t.Fatalf("tc %s: %v: %s", args, err, out)
+		}
+	}
+	t.Cleanup(func() { tc("qdisc del dev internet clsact") })
+	tc("qdisc add dev internet clsact")
+	tc("filter add dev internet ingress protocol ip u32 match ip dport 2222 0xffff action mirred egress redirect dev " + target.Desired.WithRole(v1alpha1.RoleWorker)[0].Name)
+}
+
+// passedOn has the bastion send what comes to its sshd on to a worker's, under its own address.
+func passedOn(t *testing.T, target *claim.Target) {
+	const table = `table ip sabotage {
+	chain prerouting { type nat hook prerouting priority dstnat; tcp dport 22 dnat to ADDRESS; }
+	chain postrouting { type nat hook postrouting priority srcnat; masquerade; }
+}`
+	rules := strings.ReplaceAll(table, "ADDRESS", target.Desired.WithRole(v1alpha1.RoleWorker)[0].Address.String())
+	t.Cleanup(func() { onRole(t, target, v1alpha1.RoleBastion, "nft delete table ip sabotage") })
+	onRole(t, target, v1alpha1.RoleBastion, "set -e; echo 1 > /proc/sys/net/ipv4/ip_forward; nft '"+rules+"'")
 }
 
 // forgedSources has the fabric take packets from the internet whatever address they say they come from.

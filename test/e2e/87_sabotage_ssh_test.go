@@ -19,6 +19,10 @@ func init() {
 		}},
 		sabotage{"exp-ssh", "the bastion forwards to anything", editSSHD(v1alpha1.RoleBastion,
 			`sed -i 's/PermitOpen .*/PermitOpen any/' /etc/ssh/sshd_config`)},
+		sabotage{"pki-rolling", "a rotation of SSH skips the end: the predecessor's engine is still in Vault",
+			vaultSabotage("", "secrets", "enable", "-path=%/ssh/user-left", "ssh")},
+		sabotage{"pki-rolling", "a rotation of SSH skips a machine: its sshd trusts another, too", editSSHD(v1alpha1.RoleEtcd,
+			`head -n 1 /etc/ssh/user_ca.pub | sed 's/AAAAI[^ ]*/AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/' >> /etc/ssh/user_ca.pub`)},
 		sabotage{"exp-ssh", "certificates of a day, for everything", func(t *testing.T, target *claim.Target) {
 			role := "%/ssh/" + target.SSH[vault.SSHUsers][0] + "/roles/" + vault.Operator
 			vaultSabotage("", "write", role, "key_type=ca", "allow_user_certificates=true", "allowed_users=*", "ttl=24h", "max_ttl=24h",

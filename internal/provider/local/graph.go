@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/exposure"
 	"ashlar.dev/ashlar/internal/provider"
 )
@@ -20,8 +21,8 @@ import (
 // FabricNode is the fabric in a Graph.
 const FabricNode = "fabric"
 
-// Graph implements provider.Provider: the network as it is at this moment, whoever made it so. What machines do themselves with
-// packets that reach them is no part of it: they have been reached.
+// Graph implements provider.Provider: the network as it is at this moment, whoever made it so. A machine has been reached by what
+// comes to it, whatever its own firewall does then; but those that are public are looked at for whom they pass packets on to.
 func (p *Provider) Graph(ctx context.Context) (*exposure.Graph, error) {
 	if !namespaceExists(p.fabricNamespace()) || !namespaceExists(p.internetNamespace()) {
 		return nil, errors.New("there is no network between machines yet: run `ashlar up`")
@@ -77,10 +78,13 @@ func graphOf(ctx context.Context, members []member) (*exposure.Graph, error) {
 		if err := open[i].attachments(&n, wires[i]); err != nil {
 			return nil, err
 		}
-		if n.Kind == exposure.Router {
+		public := n.Kind == exposure.Machine && v1alpha1.Role(n.Role).Public()
+		if n.Kind == exposure.Router || public {
 			if err := open[i].routing(ctx, &n); err != nil {
 				return nil, err
 			}
+		}
+		if n.Kind == exposure.Router {
 			g.Nodes = append(g.Nodes, strangers(&n)...)
 		}
 		g.Nodes = append(g.Nodes, n)
@@ -190,9 +194,17 @@ func (s *space) routing(ctx context.Context, n *exposure.Node) error {
 			return err
 		}
 		rules.into(n)
+		if n.Kind == exposure.Machine {
+			n.Delivering = nil // that a machine refuses something itself counts for nothing
+		}
 		if legacy, _ := os.ReadFile("/proc/thread-self/net/ip_tables_names"); strings.Contains(string(legacy), "nat") {
 			n.Arriving = append(n.Arriving, exposure.Chain{Name: "iptables", Accepts: true, Rules: []exposure.Rule{anything("rules of iptables-legacy")}})
 		}
+		programs, err := s.programs()
+		if err != nil {
+			return err
+		}
+		runs(n, append(programs, rules.early...))
 		return nil
 	})
 }

@@ -16,6 +16,8 @@ type ruleset struct {
 	sets   map[string][]any // elements of sets and maps, by scope
 	// What changes the meaning of rules elsewhere.
 	untracked, helpers bool
+	// early are chains that may send packets somewhere before all others are asked.
+	early []string
 
 	links []string        // of the namespace
 	own   exposure.Ranges // addresses of the namespace
@@ -111,7 +113,7 @@ func (rs *ruleset) chain(family, table, name string) *nftChain {
 }
 
 // into gives a node the chains of its hooks. Bridges and devices have hooks of their own, before all others: if rules there do
-// anything to packets but pass or drop them, they might do everything.
+// anything to packets but pass or drop them, they are as a program is.
 func (rs *ruleset) into(n *exposure.Node) {
 	hooks := map[string]*[]exposure.Chain{
 		"prerouting": &n.Arriving, "input": &n.Delivering, "forward": &n.Forwarding, "postrouting": &n.Leaving,
@@ -124,7 +126,7 @@ func (rs *ruleset) into(n *exposure.Node) {
 		case ofIP && hook != nil:
 			*hook = append(*hook, rs.base(c))
 		case c.Family != "arp" && rs.diverts(c, 0):
-			n.Arriving = append([]exposure.Chain{{Name: c.Name, Accepts: true, Rules: []exposure.Rule{anything("chain " + c.Name + " of " + c.Family)}}}, n.Arriving...)
+			rs.early = append(rs.early, "chain "+c.Name+" of "+c.Family)
 		}
 	}
 }
