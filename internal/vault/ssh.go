@@ -132,9 +132,9 @@ func sshEngines(in Input) []Object {
 		users(sshGroupRole(g.Group), "{{token_display_name}}", func(r v1alpha1.Role) bool { return slices.Contains(g.Roles, r) })
 	}
 	for _, r := range in.sshRobots() {
-		users(robotID(in.Cluster, r.Name), unit.SSHRobotID(in.Cluster, r.Name), func(m unit.Machine) bool {
+		users(robotID(in.Cluster, r.Name), unit.SSHRobotID(in.Cluster, r.Name), func(role v1alpha1.Role) bool {
 			return slices.ContainsFunc(in.SSH, func(g v1alpha1.SSHGrant) bool {
-				return slices.Contains(r.Groups, g.Group) && slices.Contains(g.Roles, m.Role)
+				return slices.Contains(r.Groups, g.Group) && slices.Contains(g.Roles, role)
 			})
 		})
 	}
