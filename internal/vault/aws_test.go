@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"encoding/base64"
 	"errors"
 	"net"
 	"net/netip"
@@ -177,10 +178,15 @@ func TestInstanceLogsInOnce(t *testing.T) {
 	}
 	text, err := c.signer.PKCS7(d.Encode())
 	c.must(err)
-	b := []byte(text)
-	b[len(b)-20] ^= 1 // within the signature's value
-	if _, _, _, err := c.client(etcd, "").LoginInstance(c.ctx, machine, "etcd-0", string(b)); !errors.Is(err, ErrNotThatInstance) {
+	b, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(text, "\n", ""))
+	c.must(err)
+	b[len(b)-20] ^= 1 // within the signature's value, which comes last
+	damaged := base64.StdEncoding.EncodeToString(b)
+	if _, _, _, err := c.client(etcd, "").LoginInstance(c.ctx, machine, "etcd-0", damaged); !errors.Is(err, ErrNotThatInstance) {
 		t.Errorf("a damaged signature: %v", err)
+	}
+	if _, _, _, err := c.client(etcd, "").LoginInstance(c.ctx, machine, "etcd-0", "nothing"); !errors.Is(err, ErrNotThatInstance) {
+		t.Errorf("no signature at all: %v", err)
 	}
 	client, name, err := c.login(etcd, machine, "etcd-0", d)
 	if err != nil || name != "etcd-0" {
