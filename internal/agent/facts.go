@@ -154,7 +154,7 @@ func arrive(ctx context.Context) (*place, error) {
 		return nil, err
 	}
 	client := metadata()
-	p := &place{facts: f, bucket: bucket.New(f.Region, ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = client }))}
+	p := &place{facts: f, bucket: bucket.New(f.Region, ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = client }), nil)}
 	if loadJSON(instanceFile, &p.self) == nil {
 		return p, nil
 	}
@@ -244,16 +244,24 @@ func (a *Agent) announce(ctx context.Context) error {
 	case v1alpha1.RoleBastion:
 		own, err = hostAuthority(unit.SSHHostKey)
 	}
-	if err != nil || string(own) == a.place.published {
-		return err
-	}
-	l, err := bucket.Parse(a.place.facts.Vault.CA)
 	if err != nil {
 		return err
 	}
-	if err := a.place.bucket.Put(ctx, l.Beside(string(a.place.facts.Role)+"/"+a.place.facts.Machine+".pem"), own); err != nil {
+	return a.place.publish(ctx, own)
+}
+
+// publish puts what a machine is known by beside Vault's CA, below the name of its role, unless it is there.
+func (p *place) publish(ctx context.Context, own []byte) error {
+	if string(own) == p.published {
+		return nil
+	}
+	l, err := bucket.Parse(p.facts.Vault.CA)
+	if err != nil {
 		return err
 	}
-	a.place.published = string(own)
+	if err := p.bucket.Put(ctx, l.Beside(string(p.facts.Role)+"/"+p.facts.Machine+".pem"), own); err != nil {
+		return err
+	}
+	p.published = string(own)
 	return nil
 }

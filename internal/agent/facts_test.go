@@ -1,6 +1,13 @@
 package agent
 
 import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -8,8 +15,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/bucket"
 	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/test/awsapi"
 )
 
 var (
@@ -93,5 +104,73 @@ func TestHostsAmongOthers(t *testing.T) {
 	}
 	if b, _ := os.ReadFile(path); strings.Contains(string(b), "somewhere") {
 		t.Errorf("on this host the file is not ours alone:\n%s", b)
+	}
+}
+
+// somewhere is a place whose bucket is in a stand-in for S3.
+func somewhere(t *testing.T) (*place, *awsapi.Objects) {
+	t.Helper()
+	key := awsapi.Key{ID: "ASIA1", Secret: "s", Token: "t"}
+	o := awsapi.NewObjects("eu-west-1", key)
+	s := httptest.NewTLSServer(o)
+	t.Cleanup(s.Close)
+	f := member()
+	f.Machine, f.Vault.CA = "vault-0", "s3://demo-bundle/demo/vault-ca.pem"
+	return &place{facts: f, self: here, bucket: bucket.New(f.Region, aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{AccessKeyID: key.ID, SecretAccessKey: key.Secret, SessionToken: key.Token}, nil
+	}), &http.Transport{
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, s.Listener.Addr().String())
+		},
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the names are S3's
+	})}, o
+}
+
+// Until there is a Vault its CA is waited for; once the machine has one, the bucket may be away; and what Vault itself has said is
+// never asked for there again.
+func TestVaultCA(t *testing.T) {
+	p, o := somewhere(t)
+	const object = "demo-bundle/demo/vault-ca.pem"
+	if ca, err := p.vaultCA(t.Context(), Boot{}, unit.Desired{}); !errors.Is(err, fs.ErrNotExist) || ca != "" || !strings.Contains(err.Error(), "wait for Vault's CA") {
+		t.Errorf("before there is one: %q, %v", ca, err)
+	}
+	o.Put(object, []byte("a CA"))
+	if ca, err := p.vaultCA(t.Context(), Boot{}, unit.Desired{}); err != nil || ca != "a CA" {
+		t.Errorf("when there is one: %q, %v", ca, err)
+	}
+	o.Away(true)
+	if ca, err := p.vaultCA(t.Context(), Boot{VaultCA: "a CA"}, unit.Desired{}); err != nil || ca != "" {
+		t.Errorf("with the bucket away: %q, %v", ca, err)
+	}
+	if _, err := p.vaultCA(t.Context(), Boot{}, unit.Desired{}); err == nil || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a bucket that is away has no CA: %v", err)
+	}
+	asked := o.Asked(object)
+	if ca, err := p.vaultCA(t.Context(), Boot{}, unit.Desired{CAs: map[unit.CA]string{unit.CAVault: "another"}}); err != nil || ca != "" || o.Asked(object) != asked {
+		t.Errorf("with Vault's own: %q, %v", ca, err)
+	}
+}
+
+// A Vault machine publishes each of its certificates once, and again if that failed.
+func TestPublish(t *testing.T) {
+	p, o := somewhere(t)
+	p.facts.Role = v1alpha1.RoleVault
+	const object = "demo-bundle/demo/vault/vault-0.pem"
+	o.Away(true)
+	if err := p.publish(t.Context(), []byte("one")); err == nil {
+		t.Error("it says nothing of a bucket that is away")
+	}
+	o.Away(false)
+	for _, cert := range []string{"one", "two"} {
+		if err := errors.Join(p.publish(t.Context(), []byte(cert)), p.publish(t.Context(), []byte(cert))); err != nil {
+			t.Error(err)
+		}
+		if got, _ := o.Get(object); string(got) != cert {
+			t.Errorf("the bucket has %q, want %q", got, cert)
+		}
+	}
+	asked := o.Asked(object)
+	if err := p.publish(t.Context(), []byte("two")); err != nil || o.Asked(object) != asked {
+		t.Errorf("it is put again and again: %v", err)
 	}
 }

@@ -73,13 +73,13 @@ func expired(ctx context.Context, c *ssh.Certificate) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(time.Until(time.Unix(int64(c.ValidBefore), 0)) + behind):
+	case <-time.After(time.Until(time.Unix(int64(c.ValidBefore), 0)) + skew):
 		return nil
 	}
 }
 
-// behind is how far a machine's clock may be.
-const behind = 2 * time.Second
+// skew is how far a machine's clock may be.
+const skew = 2 * time.Second
 
 // selfSigned is a key with a certificate by a CA of nobody's, good for a day.
 func selfSigned(id string, principals ...string) (sshKey, error) {

@@ -132,7 +132,7 @@ func TestMark(t *testing.T) {
 	}
 	r := &restoring{hold: true}
 	r.mark(&b, v1alpha1.RoleEtcd)
-	if len(b.Hold) != 4 || b.Rejoin || r.strange() {
+	if len(b.Hold) != 5 || b.Rejoin || r.strange() {
 		t.Errorf("held: %+v", b)
 	}
 	r.hold, r.renewBefore = false, time.Unix(1, 0)

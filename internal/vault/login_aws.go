@@ -51,7 +51,7 @@ func (c *Client) attestedName(mount string, metadata map[string]string) (string,
 
 func explainInstance(err error) error {
 	var refused *Error
-	if !errors.As(err, &refused) || refused.Status >= http.StatusInternalServerError && !refused.says("verify the signature") {
+	if !errors.As(err, &refused) || refused.Status >= http.StatusInternalServerError && !refused.says("signature") {
 		return err
 	}
 	because := func(why string) error { return fmt.Errorf("%w: %s (%w)", ErrNotThatInstance, why, err) }

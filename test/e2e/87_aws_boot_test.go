@@ -45,12 +45,10 @@ func TestAWSBoot(t *testing.T) {
 	for _, m := range desired.WithRole(v1alpha1.RoleVault) {
 		s.launch("i-0"+m.Name, m.Name, m.Address, "")
 	}
-	data := s.userData(archive.Digest, archive.Key())
-	t.Logf("user data: %d bytes", len(data))
-	if len(data) > 16<<10 {
-		t.Errorf("the user data are %d bytes, EC2 takes 16 KiB", len(data))
-	}
-	checkSchema(t, data)
+	data := s.userData(archive.Digest, archive.Key(), nil)
+	checkUserData(t, data)
+	checkUserData(t, s.userData(archive.Digest, archive.Key(), map[string]any{"role": "etcd", "machine": "etcd-0", "pool": "", "data": true,
+		"attestation_mount": vault.AWSMachinePath(name), "attestation_role": "etcd-0", "packages": []string{"nftables"}}))
 	s.launch(s.id, awsPool, s.machine.Address, data)
 
 	began := time.Now()
@@ -174,9 +172,13 @@ func (s *awsStage) lastWords() {
 	}
 }
 
-// checkSchema has cloud-init itself read user data.
-func checkSchema(t *testing.T, data string) {
+// checkUserData has cloud-init itself read user data.
+func checkUserData(t *testing.T, data string) {
 	t.Helper()
+	t.Logf("user data: %d bytes", len(data))
+	if len(data) > 16<<10 {
+		t.Errorf("the user data are %d bytes, EC2 takes 16 KiB", len(data))
+	}
 	path := filepath.Join(t.TempDir(), "user-data.yaml")
 	if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
 		t.Fatal(err)

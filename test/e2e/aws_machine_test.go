@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
 
 	"net/http"
@@ -235,16 +236,18 @@ func (s *awsStage) enable() {
 	}))
 }
 
-// userData renders the template of terraform/aws for the pool.
-func (s *awsStage) userData(digest, key string) string {
+// userData renders the template of terraform/aws for the pool; more goes before what is said of it.
+func (s *awsStage) userData(digest, key string, more map[string]any) string {
 	s.t.Helper()
 	template, err := filepath.Abs("../../terraform/aws/user-data.yaml.tftpl")
 	s.must(err)
-	variables, err := json.Marshal(map[string]any{"cluster": name, "region": awsRegion, "role": "worker", "machine": "", "pool": awsPool,
+	variables := map[string]any{"cluster": name, "region": awsRegion, "role": "worker", "machine": "", "pool": awsPool,
 		"vault_addresses": []string{"vault-0." + name + ".internal"}, "bundle_bucket": s.bucket, "bundle_key": key, "bundle_digest": digest,
-		"attestation_mount": vault.AWSPoolPath(name), "attestation_role": awsPool, "data": false, "packages": []string{}})
+		"attestation_mount": vault.AWSPoolPath(name), "attestation_role": awsPool, "data": false, "packages": []string{}}
+	maps.Copy(variables, more)
+	b, err := json.Marshal(variables)
 	s.must(err)
-	return render(s.t, s.cluster.Bundle.File("tofu"), template, string(variables))
+	return render(s.t, s.cluster.Bundle.File("tofu"), template, string(b))
 }
 
 // render has tofu render a template, as a plan does.
