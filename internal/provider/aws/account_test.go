@@ -27,11 +27,23 @@ type account struct {
 	tofu, objects, root string
 }
 
+// plugins is where the provider was built, once for all tests.
+var plugins string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if plugins != "" {
+		_ = os.RemoveAll(plugins) // it is the system's to clean up otherwise
+	}
+	os.Exit(code)
+}
+
 var setup = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "ashlar-aws-*")
 	if err != nil {
 		return "", err
 	}
+	plugins = dir
 	out, err := exec.Command("go", "-C", "../../../test/aws", "run", "./cmd/setup", dir).Output()
 	return strings.TrimSpace(string(out)), err
 })

@@ -31,8 +31,6 @@ func (p *Provider) Exec(ctx context.Context, name string, e provider.Exec) error
 		return err
 	}
 	defer session.Close()
-	stop := context.AfterFunc(ctx, func() { _ = session.Close() })
-	defer stop()
 	script := scriptOf(e)
 	restore := func() {}
 	if e.TTY {
@@ -64,8 +62,16 @@ func (p *Provider) Exec(ctx context.Context, name string, e provider.Exec) error
 			_ = in.Close() // the command may have ended before
 		}
 	}()
-	if err := exitOf(session.Wait()); err != nil {
-		return fmt.Errorf("machine %s: %s: %w", name, e.Args[0], errors.Join(err, ctx.Err()))
+	ended := make(chan error, 1)
+	go func() { ended <- exitOf(session.Wait()) }()
+	select {
+	case err = <-ended:
+	case <-ctx.Done(): // sshd waits for what runs, we do not
+		_ = session.Signal(ssh.SIGTERM)
+		err = ctx.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("machine %s: %s: %w", name, e.Args[0], err)
 	}
 	return nil
 }

@@ -52,7 +52,8 @@ func (p *Provider) shell(ctx context.Context, m provider.Machine, passOn bool) (
 		return nil, fmt.Errorf("machine %s: %w", m.Name, err)
 	}
 	if c, err = p.enter(ctx, conn, door); err != nil {
-		return nil, errors.Join(fmt.Errorf("machine %s: ssh: %w", m.Name, err), conn.Close())
+		_ = conn.Close() // it is of no use
+		return nil, fmt.Errorf("machine %s: ssh: %w", m.Name, err)
 	}
 	p.mu.Lock()
 	p.shells[door] = c
@@ -106,13 +107,11 @@ func (p *Provider) enter(ctx context.Context, conn net.Conn, d door) (*ssh.Clien
 	if err != nil {
 		return nil, err
 	}
-	deadline := time.Now().Add(sshTimeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	if err := conn.SetDeadline(deadline); err != nil {
-		return nil, err
-	}
+	ctx, cancel := context.WithTimeout(ctx, sshTimeout)
+	defer cancel()
+	// A connection through another knows no deadline.
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
 	checker := ssh.CertChecker{IsHostAuthority: func(key ssh.PublicKey, _ string) bool {
 		for _, ca := range e.HostCAs {
 			if bytes.Equal(ca.Marshal(), key.Marshal()) {
@@ -126,7 +125,10 @@ func (p *Provider) enter(ctx context.Context, conn net.Conn, d door) (*ssh.Clien
 		HostKeyAlgorithms: []string{ssh.CertAlgoED25519v01},
 	})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, ctx.Err())
 	}
-	return ssh.NewClient(c, channels, requests), conn.SetDeadline(time.Time{})
+	if !stop() {
+		return nil, ctx.Err()
+	}
+	return ssh.NewClient(c, channels, requests), nil
 }
