@@ -16,6 +16,7 @@ import (
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/audit"
 	"ashlar.dev/ashlar/internal/bundle"
+	"ashlar.dev/ashlar/internal/exposure"
 	"ashlar.dev/ashlar/internal/observe"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
@@ -53,6 +54,9 @@ type Target struct {
 	// Audit reads Vault's log, as `ashlar pki audit` does.
 	Audit func(context.Context) ([]audit.Event, error)
 
+	// Planned is the network as it was planned, where machines are made by a plan; nil where it can only be observed.
+	Planned func(context.Context) (*exposure.Graph, error)
+
 	// What several claims look at is collected once.
 	leavesOnce sync.Mutex
 	leavesSeen []leaf
@@ -67,6 +71,17 @@ const (
 	Allowed Expectation = "allowed"
 )
 
+// Kind is how something is known.
+type Kind string
+
+// The kinds of evidence.
+const (
+	// Observed is what happened to the live cluster.
+	Observed Kind = "observed"
+	// Planned is what is so by construction: it was proved over the network as OpenTofu has it, of what there is and what would change.
+	Planned Kind = "proved from plan"
+)
+
 // Evidence is one attempt: what, from where, as whom, and what came back.
 type Evidence struct {
 	Attempt string      `json:"attempt"`
@@ -75,6 +90,8 @@ type Evidence struct {
 	Want    Expectation `json:"want"`
 	Got     Expectation `json:"got"`
 	Answer  string      `json:"answer"` // in the words of whoever answered
+	// Kind is how it is known.
+	Kind Kind `json:"kind"`
 	// Notice: it came out as it must, and people are told all the same.
 	Notice bool `json:"notice,omitempty"`
 }
@@ -100,6 +117,7 @@ type Result struct {
 	ID       string     `json:"id"`
 	Claim    string     `json:"claim"`
 	Verdict  Verdict    `json:"verdict"`
+	Kind     Kind       `json:"kind"` // of its evidence
 	Reason   string     `json:"reason,omitempty"`
 	Evidence []Evidence `json:"evidence"`
 	// Attempts is how often it took: an error in between gives no evidence, and is tried again.
@@ -162,10 +180,16 @@ func (c Claim) try(ctx context.Context, t *Target) Result {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	began := time.Now()
-	r := Result{ID: c.ID, Claim: c.Holds, Attempts: 1}
+	r := Result{ID: c.ID, Claim: c.Holds, Attempts: 1, Kind: Observed}
 	for ; ; r.Attempts++ {
 		var err error
 		r.Evidence, err = c.Probe(ctx, t)
+		for i := range r.Evidence {
+			if r.Evidence[i].Kind == "" {
+				r.Evidence[i].Kind = Observed
+			}
+			r.Kind = r.Evidence[i].Kind // a probe has either kind
+		}
 		r.Verdict, r.Reason = Decide(r.Evidence, err)
 		// What could not be tried is tried again, as on a cluster that just lost a machine; but what was found before the
 		// error stands.

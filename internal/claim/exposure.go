@@ -50,6 +50,9 @@ func Public(spec *v1alpha1.Cluster, machines []provider.Machine) []exposure.Decl
 
 // probeSurface compares what can be reached with what is declared, and then tries.
 func probeSurface(ctx context.Context, t *Target) ([]Evidence, error) {
+	if t.Planned != nil {
+		return t.proved(ctx, provedSurface)
+	}
 	g, err := t.Provider.Graph(ctx)
 	if err != nil {
 		return nil, err
@@ -66,10 +69,11 @@ func probeSurface(ctx context.Context, t *Target) ([]Evidence, error) {
 
 // probeTrusted is the same from all addresses but the trusted ones, for which nothing is declared.
 func probeTrusted(ctx context.Context, t *Target) ([]Evidence, error) {
+	if t.Planned != nil {
+		return t.proved(ctx, provedTrusted)
+	}
 	if t.Spec.Spec.Exposure.ToEverybody() {
-		e := attempt("find an address of the internet that is not trusted", provider.FromInternet, "anybody", Refused, nil)
-		e.Got, e.Answer, e.Notice = Refused, "everybody is trusted: spec.exposure.trustedCIDRs has "+v1alpha1.Everybody.String()+", and says so", true
-		return []Evidence{e}, nil
+		return everybodyTrusted(), nil
 	}
 	g, err := t.Provider.Graph(ctx)
 	if err != nil {
@@ -83,6 +87,13 @@ func probeTrusted(ctx context.Context, t *Target) ([]Evidence, error) {
 		return evidence, err
 	}
 	return append(evidence, seen.evidence(provider.FromInternet, nil)...), nil
+}
+
+// everybodyTrusted is what there is to try where nobody is not trusted.
+func everybodyTrusted() []Evidence {
+	e := attempt("find an address of the internet that is not trusted", provider.FromInternet, "anybody", Refused, nil)
+	e.Got, e.Answer, e.Notice = Refused, "everybody is trusted: spec.exposure.trustedCIDRs has "+v1alpha1.Everybody.String()+", and says so", true
+	return []Evidence{e}
 }
 
 // proved is a comparison as evidence.

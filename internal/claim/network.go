@@ -48,6 +48,9 @@ func mayReachAPI(from, to v1alpha1.Role) bool {
 
 // probeAPIInternal connects to the API's port of every machine, from the internet, the operator, and every other machine.
 func probeAPIInternal(ctx context.Context, t *Target) ([]Evidence, error) {
+	if t.Planned != nil {
+		return t.proved(ctx, provedAPIInternal)
+	}
 	from := vantages(t.Desired.Machines)
 	doors := apiDoors(t)
 	var evidence []Evidence

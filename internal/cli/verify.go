@@ -23,7 +23,8 @@ func verifyCommand(r *root) *cobra.Command {
 		Use:   "verify",
 		Short: "Attack every claim, and print the evidence",
 		Long: `Attack the live cluster, a probe for each claim: it tries what must be refused, and its legitimate twin that must be
-allowed. A claim for which nothing could be tried does not hold.
+allowed. A claim for which nothing could be tried does not hold. On aws, what the network is made to be is proved from
+OpenTofu's plan instead of attacked, and the table says so.
 
 Exits with 2 if any claim does not hold.`,
 		Example: `  ashlar verify
@@ -117,10 +118,10 @@ func verifyTable(w io.Writer, results []claim.Result, evidence bool) error {
 		if r.Reason != "" {
 			note = r.Reason
 		}
-		rows = append(rows, []string{ui.Mark(w, r.Verdict == claim.Holds, string(r.Verdict)), r.ID,
+		rows = append(rows, []string{ui.Mark(w, r.Verdict == claim.Holds, string(r.Verdict)), r.ID, string(r.Kind),
 			fmt.Sprint(len(r.Evidence)), fmt.Sprintf("%.1fs", r.Seconds), note})
 	}
-	if err := ui.Rows(w, []string{"VERDICT", "CLAIM", "ATTEMPTS", "TIME", "PROMISE, OR WHAT BROKE IT"}, rows); err != nil {
+	if err := ui.Rows(w, []string{"VERDICT", "CLAIM", "HOW", "ATTEMPTS", "TIME", "PROMISE, OR WHAT BROKE IT"}, rows); err != nil {
 		return err
 	}
 	if evidence {

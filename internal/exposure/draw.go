@@ -120,7 +120,7 @@ func (s *scene) machines(g *Graph, c *Comparison) {
 	extra := map[string]bool{}
 	for _, f := range c.Declared {
 		lines[f.Node] = append(lines[f.Node], fmt.Sprintf("%s · %s %d", f.Name, ProtocolText(Numbers(uint16(f.Protocol), uint16(f.Protocol))[0]), f.Port))
-		public[f.Node] = f.Address.String()
+		public[f.Node] = g.Text(f.Address)
 	}
 	for _, e := range c.Extra {
 		extra[e.Node] = true

@@ -8,6 +8,12 @@ import "net/netip"
 // Graph is a network: nodes, with attachments to the networks between them.
 type Graph struct {
 	Nodes []Node `json:"nodes"`
+	// Own are the ranges of the network, beside the addresses that its nodes have: nobody outside is in them.
+	Own []netip.Prefix `json:"own,omitempty"`
+	// Names are what the addresses are called that nobody knows yet, and others stand for.
+	Names map[netip.Addr]string `json:"names,omitempty"`
+	// Assumed is what was taken for granted, because it is not of this network.
+	Assumed []string `json:"assumed,omitempty"`
 }
 
 // Kind is what a node does with packets.
@@ -25,9 +31,11 @@ const (
 
 // Node is something with addresses.
 type Node struct {
-	Name        string       `json:"name"`
-	Kind        Kind         `json:"kind"`
-	Role        string       `json:"role,omitempty"` // for people
+	Name string `json:"name"`
+	Kind Kind   `json:"kind"`
+	Role string `json:"role,omitempty"` // for people
+	// Public is what the internet knows it by, where something translates that to one of its own.
+	Public      []netip.Addr `json:"public,omitempty"`
 	Attachments []Attachment `json:"attachments"`
 	Routes      []Route      `json:"routes,omitempty"`
 	// A Router forwards these families.
@@ -132,7 +140,7 @@ const (
 	SCTP   = 132
 )
 
-// Inside are the addresses of all nodes but the internet.
+// Inside are the addresses of all nodes but the internet, and the network's own.
 func (g *Graph) Inside() Ranges {
 	var all []netip.Addr
 	for i := range g.Nodes {
@@ -140,7 +148,15 @@ func (g *Graph) Inside() Ranges {
 			all = append(all, g.Nodes[i].addresses()...)
 		}
 	}
-	return Addresses(all...)
+	return Addresses(all...).Or(Prefixes(g.Own...))
+}
+
+// Text is an address, or what it is called.
+func (g *Graph) Text(a netip.Addr) string {
+	if name := g.Names[a]; name != "" {
+		return name
+	}
+	return a.String()
 }
 
 func (n *Node) addresses() []netip.Addr {

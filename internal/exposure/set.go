@@ -44,6 +44,16 @@ var anything = [dimensions]Ranges{
 // Everything is all packets that there can be: both ends are of one family.
 var Everything = product([dimensions]Ranges{IPv4, nil, nil, IPv4}).Or(product([dimensions]Ranges{IPv6, nil, nil, IPv6}))
 
+// To is the set of packets to some addresses, from anywhere.
+func To(addresses Ranges) Set {
+	return Everything.And(product([dimensions]Ranges{destination: orNone(addresses)}))
+}
+
+// Ports is the set of packets of a protocol for a port.
+func Ports(of uint8, n uint16) Set {
+	return Everything.And(product([dimensions]Ranges{protocol: Numbers(uint16(of), uint16(of)), port: Numbers(n, n)}))
+}
+
 // product is the set of packets with all dimensions in these ranges, where nil is any.
 func product(in [dimensions]Ranges) Set {
 	var rest []slab

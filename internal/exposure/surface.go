@@ -33,6 +33,8 @@ type Target struct {
 	Node    string     `json:"node"`
 	Address netip.Addr `json:"address,omitzero"` // invalid: the one they were sent to
 	Port    uint16     `json:"port,omitempty"`   // 0: likewise
+	// Source is who they seem to come from, where that is not who sent them.
+	Source netip.Addr `json:"source,omitzero"`
 }
 
 // Entry is packets that reach a target by one path.
@@ -66,6 +68,7 @@ type delivery struct {
 func (d *delivery) entry() Entry {
 	e := Entry{Target: Target{Node: d.node.Name}, Packets: d.sent, Maybe: d.maybe}
 	e.Address, _ = d.now[destination].Single()
+	e.Source, _ = d.now[source].Single()
 	if p := d.now[port]; len(p) == 1 && p[0].first == p[0].last {
 		e.Port, _ = p[0].Numbers()
 	}

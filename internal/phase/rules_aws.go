@@ -8,21 +8,15 @@ import (
 // puppetPort is where Foreman's Puppet server listens.
 const puppetPort = 8140
 
-// awsRules are what machines need only where they fetch their software themselves, and ask AWS who a machine is. What all machines of a
-// VPC may reach whatever the rules are, its resolver, clock and metadata, is none of them.
+// awsRules are what machines need only where AWS says who they are. What all machines of a VPC may reach whatever the rules are, its
+// resolver, clock and metadata, is none of them; nor is the way to their software in S3, which the modules open for each role.
 func awsRules(spec *v1alpha1.Cluster) []provider.Rule {
 	a := spec.Spec.Provider.AWS
 	if a == nil {
 		return nil
 	}
-	const https = 443
-	outside := provider.Endpoint{Role: provider.Outside, Protocol: "tcp", Port: https}
-	rules := []provider.Rule{
-		{From: v1alpha1.RoleVault, To: outside, Why: "its software; AWS says who a machine is, and unseals"},
-		{From: v1alpha1.RoleEtcd, To: outside, Why: "its software"},
-		{From: v1alpha1.RoleControlPlane, To: outside, Why: "its software"},
-		{From: v1alpha1.RoleBastion, To: outside, Why: "its software"},
-	}
+	rules := []provider.Rule{{From: v1alpha1.RoleVault, To: provider.Endpoint{Role: provider.Outside, Protocol: "tcp", Port: 443},
+		Why: "AWS says who a machine is, and unseals"}}
 	if a.Foreman == nil {
 		return rules
 	}

@@ -42,10 +42,14 @@ func Target(ctx context.Context, c *Cluster) (*claim.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &claim.Target{
+	t := &claim.Target{
 		Spec: c.Spec, Machines: machines, Provider: c.Provider, Bundle: c.Bundle, Vault: v,
 		Desired: c.desiredFor("", machines, trust), Admin: admin, Baseline: objects, VaultAt: c.vaultClient, Now: time.Now,
 		Network: func(ctx context.Context) (*observe.Network, error) { return Network(ctx, c) },
 		Revoke:  c.revokeTaken, Forget: c.forgetTaken, Audit: c.Audit,
-	}, nil
+	}
+	if c.Spec.Spec.Provider.AWS != nil {
+		t.Planned = c.Provider.Graph
+	}
+	return t, nil
 }
