@@ -43,14 +43,22 @@ aws: bundle ## plan, apply and destroy with the real tofu, before a stand-in for
 	cd test/aws && go vet ./... && ASHLAR_TOFU=$$(../../bin/ashlar bundle path)/bin/tofu go test -count=1 -timeout=30m ./...
 
 .PHONY: e2e
-e2e: bundle suite ## end-to-end tests on a real cluster
+e2e: bundle suite cloud-init ## end-to-end tests on a real cluster
 	-@sysctl -q -w fs.inotify.max_user_instances=1024 # two clusters at once watch more than a host's default allows
 	ASHLAR=$(CURDIR)/bin/ashlar go test -count=1 -timeout=60m -v ./test/e2e
 
 .PHONY: test-slow
-test-slow: bundle suite ## the same, with every fault at every moment
+test-slow: bundle suite cloud-init ## the same, with every fault at every moment
 	-@sysctl -q -w fs.inotify.max_user_instances=1024
 	ASHLAR=$(CURDIR)/bin/ashlar ASHLAR_SLOW=1 go test -count=1 -timeout=120m -v ./test/e2e
+
+# What an instance of AWS has that boots in the tests. This host itself is not to be set up by it.
+.PHONY: cloud-init
+cloud-init:
+ifeq ($(and $(shell command -v cloud-init),$(wildcard /lib/systemd/systemd),$(wildcard /usr/bin/dbus-daemon)),)
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends cloud-init systemd dbus
+	touch /etc/cloud/cloud-init.disabled
+endif
 
 .PHONY: suite
 suite: # Kubernetes' own NetworkPolicy tests, and what runs several at once

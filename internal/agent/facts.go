@@ -59,9 +59,12 @@ const FactsFile = "/etc/ashlar/facts.json"
 
 // instance is what the metadata service says of this machine.
 type instance struct {
-	id      string
-	address netip.Addr
+	ID      string     `json:"id"`
+	Address netip.Addr `json:"address"`
 }
+
+// instanceFile keeps it until the machine reboots: where pods run, policy soon refuses to let anybody ask again.
+const instanceFile = "/run/ashlar/instance.json"
 
 // place is the instance that the agent runs on, and what it has of the world before it knows Vault.
 type place struct {
@@ -75,7 +78,7 @@ type place struct {
 // name is the machine's: one that nobody else has, and that Vault derives from what AWS signs.
 func (f Facts) name(i instance) string {
 	if f.Pool != "" {
-		return vault.MemberName(i.id, f.Region)
+		return vault.MemberName(i.ID, f.Region)
 	}
 	return f.Machine
 }
@@ -84,7 +87,7 @@ func (f Facts) name(i instance) string {
 // machines, ca is what the bucket has; what the kept document says of either is newer.
 func (f Facts) boot(b Boot, i instance, vaults []unit.Machine, ca string, kept unit.Desired) Boot {
 	b.Attestation, b.Pool = f.Attestation, f.Pool
-	me := unit.Machine{Name: f.name(i), Role: f.Role, Address: i.address}
+	me := unit.Machine{Name: f.name(i), Role: f.Role, Address: i.Address}
 	b.Desired.Cluster, b.Desired.Region, b.Desired.Self, b.Desired.ID = f.Cluster, f.Region, me.Name, kept.ID
 	if known := kept.WithRole(v1alpha1.RoleVault); len(known) > 0 {
 		vaults = known
@@ -152,15 +155,30 @@ func arrive(ctx context.Context) (*place, error) {
 		return nil, err
 	}
 	client := metadata()
-	p := &place{facts: f, bucket: bucket.New(f.Region, ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = client }))}
-	if p.self.id, err = ask(ctx, client, "instance-id"); err != nil {
+	p := &place{facts: f, bucket: bucket.New(f.Region, ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = client }), nil)}
+	if loadJSON(instanceFile, &p.self) == nil {
+		return p, nil
+	}
+	if p.self, err = introduced(ctx, client); err != nil {
 		return nil, err
+	}
+	b, err := json.Marshal(p.self)
+	if err != nil {
+		return nil, err
+	}
+	return p, writeFile(instanceFile, b, 0o600)
+}
+
+// introduced asks the metadata service which instance this is.
+func introduced(ctx context.Context, client *imds.Client) (i instance, err error) {
+	if i.ID, err = ask(ctx, client, "instance-id"); err != nil {
+		return i, err
 	}
 	address, err := ask(ctx, client, "local-ipv4")
 	if err == nil {
-		p.self.address, err = netip.ParseAddr(address)
+		i.Address, err = netip.ParseAddr(address)
 	}
-	return p, err
+	return i, err
 }
 
 // metadata is the instance's metadata service, which is only spoken to with a session's token.
@@ -220,16 +238,24 @@ func (a *Agent) announce(ctx context.Context) error {
 		return nil
 	}
 	own, err := os.ReadFile(unit.ProfilesOf(v1alpha1.RoleVault)[0].For(a.place.facts.Machine).CertFile())
-	if err != nil || string(own) == a.place.published {
-		return err
-	}
-	l, err := bucket.Parse(a.place.facts.Vault.CA)
 	if err != nil {
 		return err
 	}
-	if err := a.place.bucket.Put(ctx, l.Beside("vault/"+a.place.facts.Machine+".pem"), own); err != nil {
+	return a.place.publish(ctx, own)
+}
+
+// publish puts a certificate of this machine beside Vault's CA, unless it is there.
+func (p *place) publish(ctx context.Context, own []byte) error {
+	if string(own) == p.published {
+		return nil
+	}
+	l, err := bucket.Parse(p.facts.Vault.CA)
+	if err != nil {
 		return err
 	}
-	a.place.published = string(own)
+	if err := p.bucket.Put(ctx, l.Beside("vault/"+p.facts.Machine+".pem"), own); err != nil {
+		return err
+	}
+	p.published = string(own)
 	return nil
 }

@@ -45,13 +45,10 @@ type Client struct{ s3 *s3.Client }
 // timeout limits a request for a small object, with its retries.
 const timeout = 20 * time.Second
 
-// New returns a client for a region. Nothing is taken from the environment.
-func New(region string, credentials aws.CredentialsProvider) *Client {
-	return newClient(region, credentials, &http.Client{})
-}
-
-func newClient(region string, credentials aws.CredentialsProvider, by *http.Client) *Client {
-	return &Client{s3.New(s3.Options{Region: region, Credentials: aws.NewCredentialsCache(credentials), HTTPClient: by, RetryMaxAttempts: 2,
+// New returns a client for a region, which connects by a transport (nil: http.DefaultTransport). Nothing is taken from the
+// environment.
+func New(region string, credentials aws.CredentialsProvider, by http.RoundTripper) *Client {
+	return &Client{s3.New(s3.Options{Region: region, Credentials: aws.NewCredentialsCache(credentials), HTTPClient: &http.Client{Transport: by}, RetryMaxAttempts: 2,
 		// TLS sees to it that nothing is changed on the way.
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired, ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired})}
 }

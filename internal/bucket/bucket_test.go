@@ -23,14 +23,14 @@ func dial(t *testing.T, o *awsapi.Objects, k awsapi.Key) *Client {
 	t.Helper()
 	s := httptest.NewTLSServer(o)
 	t.Cleanup(s.Close)
-	return newClient(region, aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+	return New(region, aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 		return aws.Credentials{AccessKeyID: k.ID, SecretAccessKey: k.Secret, SessionToken: k.Token}, nil
-	}), &http.Client{Transport: &http.Transport{
+	}), &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, s.Listener.Addr().String())
 		},
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the names are S3's
-	}})
+	})
 }
 
 // What is put can be got, by who has the key and nobody else; what is not there is told from what may not be read.

@@ -1,10 +1,14 @@
 package awsapi
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Without a session's token nothing is said, a token is not for who comes by a proxy, and it is used as curl and AWS's libraries do.
@@ -65,5 +69,41 @@ func TestIMDS(t *testing.T) {
 	}
 	if n := m.Asked("meta-data/instance-id"); n != 2 {
 		t.Errorf("it counts %d questions", n)
+	}
+}
+
+// A token's packets go as far as the hop limit lets them: to the instance, and not to what is behind it.
+func TestHopLimit(t *testing.T) {
+	m, err := NewIMDS(Describe{ID: "i-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for limit, want := range map[int]int{0: 1, 2: 2} {
+		m.HopLimit = limit
+		r := httptest.NewRequestWithContext(context.WithValue(t.Context(), connection{}, c), http.MethodPut, "/latest/api/token", nil)
+		r.Header.Set(tokenTTL, "60")
+		w := httptest.NewRecorder()
+		m.ServeHTTP(w, r)
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ttl int
+		if e := raw.Control(func(fd uintptr) { ttl, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TTL) }); e != nil || err != nil {
+			t.Fatal(e, err)
+		}
+		if w.Code != http.StatusOK || ttl != want {
+			t.Errorf("a limit of %d: %d, packets with TTL %d", limit, w.Code, ttl)
+		}
 	}
 }

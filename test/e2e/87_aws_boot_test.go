@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/vault"
@@ -44,12 +45,10 @@ func TestAWSBoot(t *testing.T) {
 	for _, m := range desired.WithRole(v1alpha1.RoleVault) {
 		s.launch("i-0"+m.Name, m.Name, m.Address, "")
 	}
-	data := s.userData(archive.Digest, archive.Key())
-	t.Logf("user data: %d bytes", len(data))
-	if len(data) > 16<<10 {
-		t.Errorf("the user data are %d bytes, EC2 takes 16 KiB", len(data))
-	}
-	checkSchema(t, data)
+	data := s.userData(archive.Digest, archive.Key(), nil)
+	checkUserData(t, data)
+	checkUserData(t, s.userData(archive.Digest, archive.Key(), map[string]any{"role": "etcd", "machine": "etcd-0", "pool": "", "data": true,
+		"attestation_mount": vault.AWSMachinePath(name), "attestation_role": "etcd-0", "packages": []string{"nftables"}}))
 	s.launch(s.id, awsPool, s.machine.Address, data)
 
 	began := time.Now()
@@ -134,6 +133,31 @@ func (s *awsStage) afterBoot(digest string) {
 	if now := pid("kubelet"); now != kubelet {
 		s.t.Errorf("the kubelet ended with the agent: %s, then %s", kubelet, now)
 	}
+	restarted := time.Now()
+	eventually(s.t, 90*time.Second, func() error {
+		var st agent.Status
+		_, err := s.target.Vault.ReadDocument(s.t.Context(), s.node(), vault.Status, &st)
+		if err == nil && (st.Seen.Before(restarted) || len(st.Problems) > 0) {
+			err = fmt.Errorf("its status of %s: %q", st.Seen, st.Problems)
+		}
+		return err
+	})
+	s.runsPods()
+}
+
+// runsPods runs one on the node: in a group that systemd made for it.
+func (s *awsStage) runsPods() {
+	s.t.Helper()
+	const pod = "on-the-instance"
+	s.t.Cleanup(func() { _, _ = try("-f", file, "kubectl", "--", "delete", "pod", pod, "--now", "--ignore-not-found") })
+	apply(s.t, fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: %s}, spec: {nodeName: %s, terminationGracePeriodSeconds: 0,
+  securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}},
+  containers: [{name: pause, image: "%s", securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}]}}`, pod, s.node(), unit.PauseImage))
+	kubectl(s.t, "wait", "pod/"+pod, "--for=condition=Ready", "--timeout=60s")
+	uid := strings.ReplaceAll(kubectl(s.t, "get", "pod", pod, "-o", "jsonpath={.metadata.uid}"), "-", "_")
+	if out, err := s.on("systemctl", "list-units", "--no-legend", "kubepods*.slice"); err != nil || !strings.Contains(out, uid) {
+		s.t.Errorf("systemd has no group of pod %s: %v\n%s", uid, err, out)
+	}
 }
 
 // lastWords are what the machine said last.
@@ -148,9 +172,13 @@ func (s *awsStage) lastWords() {
 	}
 }
 
-// checkSchema has cloud-init itself read user data.
-func checkSchema(t *testing.T, data string) {
+// checkUserData has cloud-init itself read user data.
+func checkUserData(t *testing.T, data string) {
 	t.Helper()
+	t.Logf("user data: %d bytes", len(data))
+	if len(data) > 16<<10 {
+		t.Errorf("the user data are %d bytes, EC2 takes 16 KiB", len(data))
+	}
 	path := filepath.Join(t.TempDir(), "user-data.yaml")
 	if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
 		t.Fatal(err)

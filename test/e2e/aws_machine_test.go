@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
 
 	"net/http"
@@ -82,7 +83,7 @@ func boardFiles(t *testing.T, hosts string, ca []byte) []provider.File {
 	return []provider.File{
 		file("/etc/cloud/cloud.cfg", read("/etc/cloud/cloud.cfg")),
 		file("/etc/cloud/cloud.cfg.d/05_logging.cfg", read("/etc/cloud/cloud.cfg.d/05_logging.cfg")),
-		file("/etc/cloud/cloud.cfg.d/99_board.cfg", []byte("datasource_list: [Ec2]\nnetwork: {config: disabled}\ngrowpart: {mode: 'off'}\nresize_rootfs: false\n")),
+		file("/etc/cloud/cloud.cfg.d/99_board.cfg", []byte("datasource_list: [Ec2]\nnetwork: {config: disabled}\ngrowpart: {mode: 'off'}\nresize_rootfs: false\nlocale: C.UTF-8\n")),
 		file("/etc/cloud/ds-identify.cfg", []byte("datasource: Ec2\npolicy: enabled\n")),
 		file("/etc/default/locale", nil),
 		file("/etc/hosts", []byte("127.0.0.1 localhost\n"+hosts)),
@@ -235,16 +236,18 @@ func (s *awsStage) enable() {
 	}))
 }
 
-// userData renders the template of terraform/aws for the pool.
-func (s *awsStage) userData(digest, key string) string {
+// userData renders the template of terraform/aws for the pool; more goes before what is said of it.
+func (s *awsStage) userData(digest, key string, more map[string]any) string {
 	s.t.Helper()
 	template, err := filepath.Abs("../../terraform/aws/user-data.yaml.tftpl")
 	s.must(err)
-	variables, err := json.Marshal(map[string]any{"cluster": name, "region": awsRegion, "role": "worker", "machine": "", "pool": awsPool,
+	variables := map[string]any{"cluster": name, "region": awsRegion, "role": "worker", "machine": "", "pool": awsPool,
 		"vault_addresses": []string{"vault-0." + name + ".internal"}, "bundle_bucket": s.bucket, "bundle_key": key, "bundle_digest": digest,
-		"attestation_mount": vault.AWSPoolPath(name), "attestation_role": awsPool, "data": false, "packages": []string{}})
+		"attestation_mount": vault.AWSPoolPath(name), "attestation_role": awsPool, "data": false, "packages": []string{}}
+	maps.Copy(variables, more)
+	b, err := json.Marshal(variables)
 	s.must(err)
-	return render(s.t, s.cluster.Bundle.File("tofu"), template, string(variables))
+	return render(s.t, s.cluster.Bundle.File("tofu"), template, string(b))
 }
 
 // render has tofu render a template, as a plan does.
