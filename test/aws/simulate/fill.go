@@ -188,10 +188,10 @@ func (o *object) fill(path string, b *schema.Block, v cty.Value) cty.Value {
 		if values[name].IsWhollyKnown() {
 			continue
 		}
-		switch {
-		case name == "owner_id" || name == "owning_account":
+		switch name {
+		case "owner_id", "owning_account":
 			values[name] = cty.StringVal(o.s.account)
-		case name == "volume_id":
+		case "volume_id":
 			values[name] = cty.StringVal("vol-" + o.s.world.fresh("aws_ebs_volume", o.str("id")+path, 17))
 		default:
 			values[name] = empty(a.Type)

@@ -131,15 +131,15 @@ func (s *Server) PlanResourceChange(_ context.Context, r *proto.PlanResourceChan
 	if err != nil {
 		return nil, err
 	}
-	planned, replace := prior, []cty.Path(nil)
-	if planned = proposed; !proposed.IsNull() {
+	planned, replace := proposed, []cty.Path(nil)
+	if !proposed.IsNull() {
 		planned, replace = s.plan(r.TypeName, b, prior, proposed, config)
 	}
 	state, err := encode(planned, b.Type())
 	if err != nil {
 		return nil, err
 	}
-	out := &proto.PlanResourceChangeResponse{PlannedState: state, UnsafeToUseLegacyTypeSystem: true}
+	out := &proto.PlanResourceChangeResponse{PlannedState: state, UnsafeToUseLegacyTypeSystem: true} //nolint:staticcheck // as the real one
 	for _, p := range replace {
 		out.RequiresReplace = append(out.RequiresReplace, attributePath(p))
 	}
@@ -153,7 +153,7 @@ func (s *Server) ApplyResourceChange(_ context.Context, r *proto.ApplyResourceCh
 	if err != nil {
 		return nil, err
 	}
-	out := &proto.ApplyResourceChangeResponse{NewState: r.PriorState, UnsafeToUseLegacyTypeSystem: true}
+	out := &proto.ApplyResourceChangeResponse{NewState: r.PriorState, UnsafeToUseLegacyTypeSystem: true} //nolint:staticcheck // as the real one
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	made, err := s.apply(r.TypeName, b, prior, planned, config)
