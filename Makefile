@@ -40,7 +40,7 @@ oracle: ## ask Kubernetes' own authorizers what internal/authz is asked
 .PHONY: aws
 aws: bundle ## plan, apply and destroy with the real tofu, before a stand-in for AWS with the real provider's schema
 	ASHLAR_TEST_BUNDLE=$$(bin/ashlar bundle path) go test -count=1 ./test/awsapi
-	cd test/aws && go vet ./... && ASHLAR_TOFU=$$(../../bin/ashlar bundle path)/bin/tofu go test -count=1 ./...
+	cd test/aws && go vet ./... && ASHLAR_TOFU=$$(../../bin/ashlar bundle path)/bin/tofu go test -count=1 -timeout=30m ./...
 
 .PHONY: e2e
 e2e: bundle suite cloud-init ## end-to-end tests on a real cluster

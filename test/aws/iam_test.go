@@ -66,6 +66,11 @@ func iamNarrow(v *view) (wrong []string, looked int) {
 			wrong = append(wrong, fmt.Sprintf("%s has a policy of somebody else's, %v", r.Address, arn))
 		}
 	}
+	for i, w := range wide {
+		if !used[i] && v.vars["jenkins"] != nil && v.vars["existing_vpc"] == nil { // this has all there is
+			wrong = append(wrong, fmt.Sprintf("%s of %s is listed as %s, and not there", w.sid, w.address, w.why))
+		}
+	}
 	return wrong, looked
 }
 

@@ -47,7 +47,8 @@ func rulesAsDeclared(v *view) (wrong []string, looked int) {
 
 // made says a rule in words: in worker: udp 4789 of worker.
 func made(r *tfjson.StateResource, role map[string]string) string {
-	way, peer := "in", "anybody"
+	var peer string
+	way := "in"
 	if strings.Contains(r.Type, "egress") {
 		way = "out"
 	}
