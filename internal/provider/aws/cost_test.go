@@ -1,4 +1,4 @@
-package aws
+package aws_test
 
 import (
 	"encoding/json"
@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"ashlar.dev/ashlar/internal/provider/aws"
 )
 
 // prices are of one region, in dollars an hour, or a month.
@@ -24,7 +26,7 @@ type priceTable struct {
 }
 
 // cost is what a cluster costs in an hour at least, by what it is for: with groups at their smallest, and without traffic.
-func (t priceTable) cost(v Variables) (machines, disks, network, total float64, err error) {
+func (t priceTable) cost(v aws.Variables) (machines, disks, network, total float64, err error) {
 	p, ok := t.Regions[v.Region]
 	if !ok {
 		return 0, 0, 0, 0, fmt.Errorf("no prices of %s", v.Region)
@@ -80,7 +82,7 @@ func TestCosts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var v Variables
+		var v aws.Variables
 		if err := json.Unmarshal(b, &v); err != nil {
 			t.Fatal(err)
 		}
