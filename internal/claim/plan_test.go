@@ -15,7 +15,7 @@ import (
 	"ashlar.dev/ashlar/internal/exposure"
 	"ashlar.dev/ashlar/internal/provider/aws/symbol"
 	"ashlar.dev/ashlar/internal/provider/aws/topology"
-	"ashlar.dev/ashlar/terraform"
+	modules "ashlar.dev/ashlar/terraform/aws"
 )
 
 // example is one of examples/aws-*.yaml, with what it plans.
@@ -37,7 +37,7 @@ func example(t *testing.T, name string) (*v1alpha1.Cluster, []symbol.Resource) {
 	if err := json.Unmarshal(b, plan); err != nil {
 		t.Fatal(err)
 	}
-	all, err := symbol.Plan(plan, terraform.AWS())
+	all, err := symbol.Plan(plan, modules.Files)
 	if err != nil {
 		t.Fatal(err)
 	}

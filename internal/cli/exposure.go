@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -16,11 +17,11 @@ import (
 	"ashlar.dev/ashlar/internal/exposure"
 	"ashlar.dev/ashlar/internal/phase"
 	"ashlar.dev/ashlar/internal/ui"
-	"ashlar.dev/ashlar/terraform"
+	modules "ashlar.dev/ashlar/terraform/aws"
 )
 
 func exposureCommand(r *root) *cobra.Command {
-	var svg, plan, modules string
+	var svg, plan, root string
 	show := func(cmd *cobra.Command, title string, found *phase.Exposed) error {
 		if svg != "" {
 			if err := draw(svg, title, found); err != nil {
@@ -63,7 +64,7 @@ Exits with 2 if anything is reachable that is not declared, or the other way rou
 			if err != nil {
 				return err
 			}
-			found, err := planned(spec, plan, modules)
+			found, err := planned(spec, plan, root)
 			if err != nil {
 				return err
 			}
@@ -71,13 +72,13 @@ Exits with 2 if anything is reachable that is not declared, or the other way rou
 		},
 	}
 	cmd.Flags().StringVar(&plan, "plan", "", "read this plan of OpenTofu (`FILE` of `tofu show -json`) instead of the live network")
-	cmd.Flags().StringVar(&modules, "modules", "", "the root module that the plan was made from (default: the one in ashlar)")
+	cmd.Flags().StringVar(&root, "modules", "", "the root module that the plan was made from (default: the one in ashlar)")
 	cmd.Flags().StringVar(&svg, "svg", "", "also draw the network into this file, with what is public in colour")
 	return cmd
 }
 
 // planned reads a plan's network.
-func planned(spec *v1alpha1.Cluster, file, modules string) (*phase.Exposed, error) {
+func planned(spec *v1alpha1.Cluster, file, dir string) (*phase.Exposed, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, phase.InputError{Err: fmt.Errorf("read the plan: %w", err)}
@@ -86,9 +87,9 @@ func planned(spec *v1alpha1.Cluster, file, modules string) (*phase.Exposed, erro
 	if err := json.Unmarshal(b, plan); err != nil {
 		return nil, phase.InputError{Err: fmt.Errorf("%s is no plan as JSON (make one by `tofu show -json PLAN`): %w", file, err)}
 	}
-	from := terraform.AWS()
-	if modules != "" {
-		from = os.DirFS(modules)
+	var from fs.FS = modules.Files
+	if dir != "" {
+		from = os.DirFS(dir)
 	}
 	return phase.ExposurePlanned(spec, plan, from)
 }

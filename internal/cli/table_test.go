@@ -79,17 +79,17 @@ bastion-0   everybody on the internet may knock here: spec.exposure.trustedCIDRs
 
 func TestVerifyTable(t *testing.T) {
 	results := []claim.Result{
-		{ID: "pki-init-token", Claim: "an init token is of use once", Verdict: claim.Holds, Seconds: 1.26, Evidence: []claim.Evidence{
+		{ID: "pki-init-token", Claim: "an init token is of use once", Verdict: claim.Holds, Kind: claim.Observed, Seconds: 1.26, Evidence: []claim.Evidence{
 			{Attempt: "log in again", From: "worker-0", As: "its init token", Want: claim.Refused, Got: claim.Refused, Answer: "400: invalid secret id"},
 			{Attempt: "log in", From: "worker-0", As: "its init token", Want: claim.Allowed, Got: claim.Allowed, Answer: "succeeded"}}},
-		{ID: "api-internal", Claim: "the API is not public", Verdict: claim.Broken, Reason: "connect was allowed: succeeded", Seconds: 0.04,
+		{ID: "api-internal", Claim: "the API is not public", Verdict: claim.Broken, Kind: claim.Planned, Reason: "connect was allowed: succeeded", Seconds: 0.04,
 			Evidence: []claim.Evidence{{Attempt: "connect", Want: claim.Refused, Got: claim.Allowed, Answer: "succeeded"}}},
-		{ID: "data-audit", Claim: "every request is logged", Verdict: claim.Untried, Reason: "no attempt was made"},
+		{ID: "data-audit", Claim: "every request is logged", Verdict: claim.Untried, Kind: claim.Observed, Reason: "no attempt was made"},
 	}
-	const table = `VERDICT   CLAIM            ATTEMPTS   TIME   PROMISE, OR WHAT BROKE IT
-holds     pki-init-token   2          1.3s   an init token is of use once
-broken    api-internal     1          0.0s   connect was allowed: succeeded
-untried   data-audit       0          0.0s   no attempt was made
+	const table = `VERDICT   CLAIM            HOW                ATTEMPTS   TIME   PROMISE, OR WHAT BROKE IT
+holds     pki-init-token   observed           2          1.3s   an init token is of use once
+broken    api-internal     proved from plan   1          0.0s   connect was allowed: succeeded
+untried   data-audit       observed           0          0.0s   no attempt was made
 `
 	expect(t, func(w io.Writer) error { return verifyTable(w, results, false) }, table+"\n1 of 3 claims hold\n")
 	expect(t, func(w io.Writer) error { return verifyTable(w, results, true) }, table+`

@@ -28,8 +28,15 @@ type Exposed struct {
 	Machines []provider.Machine `json:"-"`
 }
 
-// Exposure reads the network as it is. It needs neither Vault nor Kubernetes.
+// Exposure reads the network as it is; on AWS, as it will be when OpenTofu has done what is planned. It needs neither Vault nor Kubernetes.
 func Exposure(ctx context.Context, c *Cluster) (*Exposed, error) {
+	if c.Spec.Spec.Provider.AWS != nil { // as it is planned, so that there need not be any
+		g, err := c.Provider.Graph(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return exposed(c.Spec, nil, g), nil
+	}
 	if !c.Exists() {
 		return nil, errors.New("there is no such cluster yet: run `ashlar up`")
 	}

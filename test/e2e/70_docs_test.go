@@ -27,6 +27,7 @@ import (
 //     One that is a Cluster, or a part of its spec, must be valid, unless its file is called mistaken.yaml.
 //   - A page with `ashlar init` in it makes a cluster of its own, which is removed after it, whatever happens. The others
 //     find the shared cluster in cluster.yaml, and leave it as it was. In both cases the page calls it demo.
+//   - A ```console aws block needs an account of AWS, and is not run. Of its commands that are ashlar's, all words before "--" must be known to it.
 //   - Links to files and headings must lead somewhere, on these pages, in docs/reference and in CONTRIBUTING.md.
 
 // block is a fenced block of a page.
@@ -130,7 +131,7 @@ func runPage(t *testing.T, page []block) (ran int) {
 	t.Helper()
 	cluster, dir := name, t.TempDir()
 	own := slices.ContainsFunc(page, func(b block) bool {
-		return b.kind == "console" && slices.ContainsFunc(b.lines, func(l string) bool { return strings.HasPrefix(l, "$ ashlar init") })
+		return b.kind == "console" && b.file != onAWS && slices.ContainsFunc(b.lines, func(l string) bool { return strings.HasPrefix(l, "$ ashlar init") })
 	})
 	path := filepath.Join(dir, "cluster.yaml")
 	if own {
@@ -162,6 +163,10 @@ func runPage(t *testing.T, page []block) (ran int) {
 			}
 		case "console":
 			for _, c := range commands(t, b) {
+				if b.file == onAWS {
+					c.known(t, dir, bin)
+					continue
+				}
 				if !strings.HasPrefix(c.text, "make") {
 					c.run(t, dir, bin)
 					ran++
@@ -170,6 +175,19 @@ func runPage(t *testing.T, page []block) (ran int) {
 		}
 	}
 	return ran
+}
+
+// onAWS marks a transcript of commands that need AWS.
+const onAWS = "aws"
+
+// known checks that there is such a command with such flags, without doing anything.
+func (c command) known(t *testing.T, dir, bin string) {
+	t.Helper()
+	words, _, _ := strings.Cut(c.text, " -- ")
+	words, _, _ = strings.Cut(words, " >")
+	if strings.HasPrefix(words, "ashlar ") {
+		command{line: c.line, text: words + " --help", prints: []string{"..."}}.run(t, dir, bin)
+	}
 }
 
 // run runs a command as the page has it. One that fails ends the page: what comes after it would make no sense.

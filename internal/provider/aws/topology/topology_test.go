@@ -13,7 +13,7 @@ import (
 
 	"ashlar.dev/ashlar/internal/exposure"
 	"ashlar.dev/ashlar/internal/provider/aws/symbol"
-	"ashlar.dev/ashlar/terraform"
+	modules "ashlar.dev/ashlar/terraform/aws"
 )
 
 // examples are those of examples/aws-*.yaml. Their plans, and what came of them, are written by test/aws.
@@ -34,7 +34,7 @@ func read[T any](t testing.TB, name string) *T {
 
 func planned(t testing.TB, example string) []symbol.Resource {
 	t.Helper()
-	all, err := symbol.Plan(read[tfjson.Plan](t, example+".plan.json"), terraform.AWS())
+	all, err := symbol.Plan(read[tfjson.Plan](t, example+".plan.json"), modules.Files)
 	if err != nil {
 		t.Fatal(err)
 	}
