@@ -162,28 +162,3 @@ func (m Manifest) forMachines() Manifest {
 	}
 	return out
 }
-
-// Store is where machines fetch archives from.
-type Store interface {
-	// Has says whether there is an object of just this size.
-	Has(ctx context.Context, key string, size int64) (bool, error)
-	// Put makes an object; there is none, or a whole one.
-	Put(ctx context.Context, key string, content io.ReadSeeker, size int64) error
-}
-
-// Publish puts the archive into a store, unless it is there. Nobody has to trust the store: machines check the digest.
-func Publish(ctx context.Context, s Store, a Archive) (put bool, err error) {
-	there, err := s.Has(ctx, a.Key(), a.Size)
-	if err != nil || there {
-		return false, err
-	}
-	f, err := os.Open(a.File)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close() // only read
-	if err := s.Put(ctx, a.Key(), f, a.Size); err != nil {
-		return false, fmt.Errorf("publish the bundle as %s: %w", a.Key(), err)
-	}
-	return true, nil
-}

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"errors"
 	"io"
 	"os"
@@ -92,34 +91,6 @@ func TestArchiveOfChangedBundle(t *testing.T) {
 	if err := b.WriteArchive(t.Context(), io.Discard); err == nil || !strings.Contains(err.Error(), "bin/runc has been changed") {
 		t.Errorf("error: %v", err)
 	}
-}
-
-func TestPublish(t *testing.T) {
-	t.Setenv("ASHLAR_CACHE", t.TempDir())
-	a, err := withTwins(t).Archive(t.Context())
-	must(t, err)
-	s := store{}
-	for i, want := range []bool{true, false} {
-		if put, err := Publish(t.Context(), s, a); err != nil || put != want || int64(len(s[a.Key()])) != a.Size {
-			t.Errorf("time %d: put %v, %v: %d bytes", i, put, err, len(s[a.Key()]))
-		}
-	}
-	s[a.Key()] = "the beginning of it"
-	if put, err := Publish(t.Context(), s, a); err != nil || !put {
-		t.Errorf("part of an archive counts as all of it: %v", err)
-	}
-}
-
-type store map[string]string
-
-func (s store) Has(_ context.Context, key string, size int64) (bool, error) {
-	return int64(len(s[key])) == size, nil
-}
-
-func (s store) Put(_ context.Context, key string, content io.ReadSeeker, _ int64) error {
-	b, err := io.ReadAll(content)
-	s[key] = string(b)
-	return err
 }
 
 // withTwins is a bundle with one file of two names, and one that is for operators.
