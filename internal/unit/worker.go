@@ -15,7 +15,7 @@ func worker(d Desired) []Unit {
 	if !d.Complete() {
 		return units
 	}
-	return append(units, kubelet(d), kubeProxy(d), calicoWait(d), calicoStartup(d), calicoTunnel(d), calicoNode(d), cni(d))
+	return append(units, kubelet(d), kubeProxy(d), calicoWait(d), calicoStartup(d), calicoTunnel(d), calicoNode(d), shortcut(d), cni(d))
 }
 
 func containerd() Unit {

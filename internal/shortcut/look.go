@@ -1,0 +1,64 @@
+package shortcut
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// look reads the network of the namespace that the process is in.
+func look() (Network, error) {
+	for {
+		n, err := lookOnce()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) { // something changed while the kernel was listing it
+			return n, err
+		}
+	}
+}
+
+func lookOnce() (Network, error) {
+	var n Network
+	links, err := netlink.LinkList()
+	if err != nil {
+		return n, fmt.Errorf("list links: %w", err)
+	}
+	for _, l := range links {
+		a := l.Attrs()
+		n.Links = append(n.Links, Link{Index: a.Index, Name: a.Name, Kind: l.Type(), Hardware: a.HardwareAddr})
+	}
+	routes, err := netlink.RouteList(nil, unix.AF_INET)
+	if err != nil {
+		return n, fmt.Errorf("list routes: %w", err)
+	}
+	for _, r := range routes {
+		if r.Dst == nil {
+			continue
+		}
+		address, _ := netip.AddrFromSlice(r.Dst.IP.To4())
+		via, _ := netip.AddrFromSlice(r.Gw.To4())
+		bits, _ := r.Dst.Mask.Size()
+		n.Routes = append(n.Routes, Route{
+			To: netip.PrefixFrom(address, bits), Link: r.LinkIndex, Via: via,
+			Plain: r.Type == unix.RTN_UNICAST && len(r.MultiPath) == 0 && r.Encap == nil && r.Via == nil && r.Tos == 0,
+		})
+	}
+	for _, l := range entrances(n.Links) {
+		if l.Kind != "vxlan" {
+			continue
+		}
+		neighbours, err := netlink.NeighList(l.Index, unix.AF_INET)
+		if err != nil {
+			return n, fmt.Errorf("list neighbours on %s: %w", l.Name, err)
+		}
+		for _, nb := range neighbours {
+			address, _ := netip.AddrFromSlice(nb.IP.To4())
+			if nb.State&(unix.NUD_PERMANENT|unix.NUD_NOARP|unix.NUD_REACHABLE) != 0 {
+				n.Neighbours = append(n.Neighbours, Neighbour{Link: l.Index, Address: address, Hardware: nb.HardwareAddr})
+			}
+		}
+	}
+	return n, nil
+}
