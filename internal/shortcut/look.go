@@ -25,9 +25,19 @@ func lookOnce() (Network, error) {
 	if err != nil {
 		return n, fmt.Errorf("list links: %w", err)
 	}
+	queues, err := netlink.QdiscList(nil)
+	if err != nil {
+		return n, fmt.Errorf("list queues: %w", err)
+	}
+	shaped := map[int]bool{}
+	for _, q := range queues {
+		if q.Type() != "noqueue" {
+			shaped[q.Attrs().LinkIndex] = true
+		}
+	}
 	for _, l := range links {
 		a := l.Attrs()
-		n.Links = append(n.Links, Link{Index: a.Index, Name: a.Name, Kind: l.Type(), Hardware: a.HardwareAddr})
+		n.Links = append(n.Links, Link{Index: a.Index, Name: a.Name, Kind: l.Type(), Hardware: a.HardwareAddr, Shaped: shaped[a.Index]})
 	}
 	routes, err := netlink.RouteList(nil, unix.AF_INET)
 	if err != nil {

@@ -50,6 +50,8 @@ type Link struct {
 	// Kind is the kernel's word: veth, vxlan.
 	Kind     string
 	Hardware net.HardwareAddr
+	// Shaped: packets wait their turn before they go out by it, by Calico's bandwidth of a pod.
+	Shaped bool
 }
 
 // Route is a route of the machine's main table.

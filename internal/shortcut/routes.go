@@ -42,7 +42,7 @@ func podsOf(n Network, pods netip.Prefix) map[netip.Prefix]pod {
 		var p pod
 		l, known := links[r.Link]
 		switch {
-		case !known || !r.Plain:
+		case !known || !r.Plain || l.Shaped:
 		case l.Kind == "veth" && to.IsSingleIP() && !r.Via.IsValid():
 			p = pod{ifindex: uint32(l.Index), kind: here}
 		case l.Kind == "vxlan" && len(hop[l.Index][r.Via]) == 6 && len(l.Hardware) == 6:
