@@ -27,7 +27,7 @@ func shortcutCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("--pods: %w", err)
 			}
-			return shortcut.Run(cmd.Context(), within, unit.ShortcutSocket, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+			return shortcut.Run(cmd.Context(), within, unit.PortVXLAN, unit.ShortcutSocket, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
 		},
 	}
 	cmd.Flags().StringVar(&pods, "pods", "", "the addresses of all pods, as a CIDR")

@@ -89,7 +89,7 @@ func newBed(t *testing.T) *bed {
 			}
 			t.Cleanup(func() { _ = s.Close() })
 			b.workers[i] = s
-			return errors.Join(Set(), b.apply(i))
+			return errors.Join(untrack(t.Context(), 4789), untrack(t.Context(), 4789), Set(), b.apply(i)) // twice, as when it is started again
 		})
 	}
 	return b

@@ -26,8 +26,11 @@ type Status struct {
 }
 
 // Run keeps the shortcut until the context ends, and answers at a socket. On a kernel that cannot have it, it says so,
-// and does nothing.
-func Run(ctx context.Context, pods netip.Prefix, socket string, log *slog.Logger) error {
+// and only keeps the VXLAN, which has that port, out of the connection table.
+func Run(ctx context.Context, pods netip.Prefix, port int, socket string, log *slog.Logger) error {
+	if err := untrack(ctx, port); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	s, err := Load()
 	if err == nil {

@@ -62,6 +62,11 @@ func TestShortcut(t *testing.T) {
 			}
 		})
 	}
+	b.run("VXLAN's own packets are not tracked", func(t *testing.T) {
+		if out := b.shell("ip netns exec $B-w0 conntrack -L -p udp --dport 4789 2>/dev/null"); out != "" {
+			t.Error(out)
+		}
+	})
 	b.run("a Service", func(t *testing.T) {
 		conn := b.dial("p1", "tcp4", "10.96.0.1:8000")
 		n := b.counted(0, func() { b.exchange(conn, 64, 10) })

@@ -125,6 +125,7 @@ func shortcut(d Desired) Unit {
 	return Unit{
 		Name:  "shortcut",
 		Args:  []string{Bin + "/ashlar", "shortcut", "--pods=" + d.PodCIDR},
+		Env:   []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, // nft
 		After: []string{"calico-node"},
 		Ready: Probe{URL: "unix://" + ShortcutSocket},
 		Grace: 5 * time.Second,
