@@ -37,7 +37,12 @@ func lookOnce() (Network, error) {
 	}
 	for _, l := range links {
 		a := l.Attrs()
-		n.Links = append(n.Links, Link{Index: a.Index, Name: a.Name, Kind: l.Type(), Hardware: a.HardwareAddr, Shaped: shaped[a.Index]})
+		to := Link{Index: a.Index, Name: a.Name, Kind: l.Type(), Hardware: a.HardwareAddr, Shaped: shaped[a.Index]}
+		if v, is := l.(*netlink.Vxlan); is {
+			to.Network, to.Port = uint32(v.VxlanId), uint16(v.Port)
+			to.Local, _ = netip.AddrFromSlice(v.SrcAddr.To4())
+		}
+		n.Links = append(n.Links, to)
 	}
 	routes, err := netlink.RouteList(nil, unix.AF_INET)
 	if err != nil {
@@ -59,16 +64,39 @@ func lookOnce() (Network, error) {
 		if l.Kind != "vxlan" {
 			continue
 		}
-		neighbours, err := netlink.NeighList(l.Index, unix.AF_INET)
-		if err != nil {
-			return n, fmt.Errorf("list neighbours on %s: %w", l.Name, err)
-		}
-		for _, nb := range neighbours {
-			address, _ := netip.AddrFromSlice(nb.IP.To4())
-			if nb.State&(unix.NUD_PERMANENT|unix.NUD_NOARP|unix.NUD_REACHABLE) != 0 {
-				n.Neighbours = append(n.Neighbours, Neighbour{Link: l.Index, Address: address, Hardware: nb.HardwareAddr})
-			}
+		if err := n.lookBehind(l); err != nil {
+			return n, err
 		}
 	}
 	return n, nil
+}
+
+// lookBehind reads who is behind the VXLAN.
+func (n *Network) lookBehind(l Link) error {
+	neighbours, err := netlink.NeighList(l.Index, unix.AF_INET)
+	if err != nil {
+		return fmt.Errorf("list neighbours on %s: %w", l.Name, err)
+	}
+	for _, nb := range neighbours {
+		address, _ := netip.AddrFromSlice(nb.IP.To4())
+		if nb.State&(unix.NUD_PERMANENT|unix.NUD_NOARP|unix.NUD_REACHABLE) != 0 {
+			n.Neighbours = append(n.Neighbours, Neighbour{Link: l.Index, Address: address, Hardware: nb.HardwareAddr})
+		}
+	}
+	machines, err := netlink.NeighList(l.Index, unix.AF_BRIDGE)
+	if err != nil {
+		return fmt.Errorf("list machines behind %s: %w", l.Name, err)
+	}
+	for _, m := range machines {
+		address, ok := netip.AddrFromSlice(m.IP.To4())
+		if !ok {
+			continue
+		}
+		way, err := netlink.RouteGet(m.IP)
+		if err != nil || len(way) != 1 {
+			continue // not reached now: a change of routes is another look
+		}
+		n.Peers = append(n.Peers, Peer{Link: l.Index, Hardware: m.HardwareAddr, Address: address, Out: way[0].LinkIndex})
+	}
+	return nil
 }

@@ -19,22 +19,32 @@ const (
 type pod struct {
 	ifindex uint32
 	kind    kind
-	// ethernet is the header for the other worker: its end of the VXLAN, and this machine's.
-	ethernet [12]byte
+	tunnel  tunnel
+}
+
+// tunnel is the way to another worker.
+type tunnel struct {
+	ifindex uint32 // by which the VXLAN's own packets leave
+	// header is what comes before a pod's IP packet, less what differs from packet to packet.
+	header [headerSize]byte
 }
 
 // Offsets in a pod as the program reads it.
 const (
-	podIfindex  = 0
-	podKind     = 4
-	podEthernet = 8
-	podSize     = 20
+	podIfindex = 0
+	podKind    = 4
+	podOut     = 8
+	podSum     = 12
+	podHeader  = 16
+	podSize    = podHeader + headerSize
 )
 
 func (p pod) bytes() []byte {
 	b := binary.NativeEndian.AppendUint32(nil, p.ifindex)
 	b = binary.NativeEndian.AppendUint32(b, uint32(p.kind))
-	return append(b, p.ethernet[:]...)
+	b = binary.NativeEndian.AppendUint32(b, p.tunnel.ifindex)
+	b = binary.NativeEndian.AppendUint32(b, p.tunnel.sum())
+	return append(b, p.tunnel.header[:]...)
 }
 
 // key is an address or a block of them in the map, where the longest that fits decides, as in a table of routes.
@@ -52,6 +62,10 @@ type Link struct {
 	Hardware net.HardwareAddr
 	// Shaped: packets wait their turn before they go out by it, by Calico's bandwidth of a pod.
 	Shaped bool
+	// Network, Port and Local are a VXLAN's: its number, and where its own packets come from.
+	Network uint32
+	Port    uint16
+	Local   netip.Addr
 }
 
 // Route is a route of the machine's main table.
@@ -71,9 +85,19 @@ type Neighbour struct {
 	Hardware net.HardwareAddr
 }
 
+// Peer is the other worker behind a hardware address of the VXLAN.
+type Peer struct {
+	Link     int
+	Hardware net.HardwareAddr
+	Address  netip.Addr
+	// Out is the interface by which it is reached.
+	Out int
+}
+
 // Network is what the machine's kernel knows of the way to pods.
 type Network struct {
 	Links      []Link
 	Routes     []Route
 	Neighbours []Neighbour
+	Peers      []Peer
 }

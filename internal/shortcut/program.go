@@ -41,6 +41,7 @@ const (
 
 // Offsets in struct __sk_buff.
 const (
+	skbLength     = 0
 	skbPacketType = 4
 	skbProtocol   = 16
 	skbVLAN       = 20
@@ -68,6 +69,8 @@ const (
 	stackOptions = -32 // struct bpf_ct_opts, 12 or 16 bytes
 	stackKey     = -40 // of the pods' map
 	stackIndex   = -48 // of an array
+	stackService = -56 // the packet's second byte of IPv4: type of service
+	stackHeader  = stackService - headerSize
 )
 
 // Offsets in an entry of the lifetimes, by protocol: how long a connection that is not used lives.
@@ -80,8 +83,11 @@ const (
 // tables are the file descriptors of the program's maps.
 type tables struct{ pods, lifetimes, counts int }
 
-// next lets the packet go the ordinary way.
-const next = -1
+// next lets the packet go the ordinary way. A packet is dropped if it was changed and cannot be sent.
+const (
+	next = -1
+	drop = 2
+)
 
 // instructions is the program. It sends a packet straight to where it goes if it belongs to a connection that the
 // machine's rules have let through already, in both directions, and to which they would do nothing: what
@@ -114,6 +120,8 @@ func headers() asm.Instructions {
 		asm.LoadMem(asm.R4, asm.R2, atFragment, asm.Half),
 		asm.And.Imm(asm.R4, network16(0xbfff)), // all but “don't fragment”
 		asm.JNE.Imm(asm.R4, 0, Fragment.label()),
+		asm.LoadMem(asm.R4, asm.R2, atIP+1, asm.Byte),
+		asm.StoreMem(asm.RFP, stackService, asm.R4, asm.Byte),
 		asm.LoadMem(asm.R4, asm.R2, atTTL, asm.Byte),
 		asm.JLE.Imm(asm.R4, 1, OtherKind.label()), // a router answers it
 
@@ -224,23 +232,19 @@ func connection(k kernel, m tables) asm.Instructions {
 	}
 }
 
-// send moves the packet: into the network namespace of a pod of this machine, or into the VXLAN with the hardware
-// address of the other worker's end.
+// send moves the packet: into the network namespace of a pod of this machine, or to another worker.
 func send() asm.Instructions {
-	return asm.Instructions{
+	p := asm.Instructions{
 		asm.LoadMem(asm.R2, asm.R8, podKind, asm.Word),
 		asm.JEq.Imm(asm.R2, int32(here), "peer"),
-		asm.Mov.Reg(asm.R1, asm.R6),
+	}
+	p = append(p, encapsulate()...)
+	return append(p,
+		asm.LoadMem(asm.R1, asm.R8, podOut, asm.Word),
 		asm.Mov.Imm(asm.R2, 0),
-		asm.Mov.Reg(asm.R3, asm.R8),
-		asm.Add.Imm(asm.R3, podEthernet),
-		asm.Mov.Imm(asm.R4, 12),
-		asm.Mov.Imm(asm.R5, 0),
-		asm.FnSkbStoreBytes.Call(),
-		asm.JNE.Imm(asm.R0, 0, OtherKind.label()),
-		asm.LoadMem(asm.R1, asm.R8, podIfindex, asm.Word),
-		asm.Mov.Imm(asm.R2, 0),
-		asm.FnRedirect.Call(),
+		asm.Mov.Imm(asm.R3, 0),
+		asm.Mov.Imm(asm.R4, 0),
+		asm.FnRedirectNeigh.Call(),
 		asm.Ja.Label("taken"),
 		asm.LoadMem(asm.R1, asm.R8, podIfindex, asm.Word).WithSymbol("peer"),
 		asm.Mov.Imm(asm.R2, 0),
@@ -248,7 +252,7 @@ func send() asm.Instructions {
 		asm.Mov.Reg(asm.R8, asm.R0).WithSymbol("taken"),
 		asm.Mov.Imm(asm.R7, int32(Taken)),
 		asm.Ja.Label("count"),
-	}
+	)
 }
 
 // leave counts the packet by its reason (R7) and ends with what becomes of it (R8).
@@ -264,6 +268,9 @@ func leave(k kernel, m tables) asm.Instructions {
 		p = append(p, asm.Mov.Imm(asm.R7, int32(r)).WithSymbol(r.label()), asm.Ja.Label("slow"))
 	}
 	return append(p,
+		asm.Mov.Imm(asm.R8, drop).WithSymbol("spoilt"),
+		asm.Mov.Imm(asm.R7, int32(OtherKind)),
+		asm.Ja.Label("count"),
 		asm.Mov.Imm(asm.R8, next).WithSymbol("slow"),
 		asm.StoreMem(asm.RFP, stackIndex, asm.R7, asm.Word).WithSymbol("count"),
 		asm.LoadMapPtr(asm.R1, m.counts),

@@ -26,13 +26,7 @@ func entrances(links []Link) map[int]Link {
 // that no shortcut leads to, so that it counts before a wider one, as it does in the table.
 func podsOf(n Network, pods netip.Prefix) map[netip.Prefix]pod {
 	links := entrances(n.Links)
-	hop := map[int]map[netip.Addr][]byte{}
-	for _, nb := range n.Neighbours {
-		if hop[nb.Link] == nil {
-			hop[nb.Link] = map[netip.Addr][]byte{}
-		}
-		hop[nb.Link][nb.Address] = nb.Hardware
-	}
+	hop, peer := hops(n.Neighbours), peers(n.Peers)
 	out := map[netip.Prefix]pod{}
 	for _, r := range n.Routes {
 		to := r.To.Masked()
@@ -45,10 +39,11 @@ func podsOf(n Network, pods netip.Prefix) map[netip.Prefix]pod {
 		case !known || !r.Plain || l.Shaped:
 		case l.Kind == "veth" && to.IsSingleIP() && !r.Via.IsValid():
 			p = pod{ifindex: uint32(l.Index), kind: here}
-		case l.Kind == "vxlan" && len(hop[l.Index][r.Via]) == 6 && len(l.Hardware) == 6:
-			p = pod{ifindex: uint32(l.Index), kind: elsewhere}
-			copy(p.ethernet[:6], hop[l.Index][r.Via])
-			copy(p.ethernet[6:], l.Hardware)
+		case l.Kind == "vxlan" && l.usable():
+			mac := hop[l.Index][r.Via]
+			if to, found := peer[l.Index][string(mac)]; found && len(mac) == 6 {
+				p = pod{ifindex: uint32(l.Index), kind: elsewhere, tunnel: newTunnel(l, to, mac)}
+			}
 		}
 		if _, twice := out[to]; twice {
 			p = pod{} // by two routes, of which the metric decides
