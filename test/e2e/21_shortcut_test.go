@@ -55,7 +55,7 @@ func TestShortcut(t *testing.T) {
 			t.Skipf("%s: %s", w, why)
 		}
 		at := kubectl(t, "get", "pod/to-"+w, "--namespace=shortcut", "-o", "jsonpath={.status.podIP}")
-		manifest += fmt.Sprintf(shortcutPod, "from-"+w, "worker-0", image, fmt.Sprintf(`[probe, speed, "%s:8081", "--for=8s"]`, at))
+		manifest += fmt.Sprintf(shortcutPod, "from-"+w, "worker-0", image, fmt.Sprintf(`[probe, speed, "%s:8081", "--for=15s"]`, at))
 	}
 	apply(t, manifest)
 	eventually(t, 30*time.Second, func() error {
