@@ -29,7 +29,7 @@ for n in w0 w1 p1 p2 p3 p4; do
 done
 ip link add out netns $B-w0 address 02:00:00:00:01:00 type veth peer name out address 02:00:00:00:01:01 netns $B-w1
 for w in 0 1; do
-  ip netns exec $B-w$w sysctl -q -w net.ipv4.ip_forward=1
+  ip netns exec $B-w$w sysctl -q -w net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0
   ip -n $B-w$w address add 198.18.0.1$w/24 dev out
   ip -n $B-w$w link set out up
   ip -n $B-w$w link add vxlan.calico address 66:00:00:00:00:0$w type vxlan id 4096 local 198.18.0.1$w dstport 4789 nolearning
@@ -230,6 +230,15 @@ func (b *bed) counted(worker int, f func()) map[string]uint64 {
 		after[reason] -= n
 	}
 	return after
+}
+
+func (b *bed) count(worker int, r Reason) uint64 {
+	b.t.Helper()
+	n, err := b.workers[worker].Counts()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return n[r.String()]
 }
 
 // rule is how many packets a rule of a worker has seen.

@@ -52,7 +52,8 @@ func (s *Shortcut) load() (err error) {
 		to   **ebpf.Map
 		spec ebpf.MapSpec
 	}{
-		{&s.pods, ebpf.MapSpec{Name: "ashlar_pods", Type: ebpf.LPMTrie, KeySize: 8, ValueSize: podSize, MaxEntries: 1 << 16, Flags: unix.BPF_F_NO_PREALLOC}},
+		{&s.pods, ebpf.MapSpec{Name: "ashlar_pods", Type: ebpf.LPMTrie, KeySize: 8, ValueSize: podSize, MaxEntries: 1 << 16,
+			Flags: unix.BPF_F_NO_PREALLOC}},
 		{&s.lifetimes, ebpf.MapSpec{Name: "ashlar_lifetime", Type: ebpf.Array, KeySize: 4, ValueSize: lifetimeSize, MaxEntries: unix.IPPROTO_UDP + 1}},
 		{&s.counts, ebpf.MapSpec{Name: "ashlar_counts", Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: uint32(reasonCount)}},
 	} {

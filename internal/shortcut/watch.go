@@ -60,9 +60,12 @@ func changes() (changed <-chan struct{}, failed <-chan error, stop func(), err e
 	}
 	links, routes, neighbours := make(chan netlink.LinkUpdate), make(chan netlink.RouteUpdate), make(chan netlink.NeighUpdate)
 	err = errors.Join(
-		netlink.LinkSubscribeWithOptions(links, done, netlink.LinkSubscribeOptions{ErrorCallback: report, ReceiveBufferSize: receiveBuffer, ReceiveBufferForceSize: true}),
-		netlink.RouteSubscribeWithOptions(routes, done, netlink.RouteSubscribeOptions{ErrorCallback: report, ReceiveBufferSize: receiveBuffer, ReceiveBufferForceSize: true}),
-		netlink.NeighSubscribeWithOptions(neighbours, done, netlink.NeighSubscribeOptions{ErrorCallback: report, ReceiveBufferSize: receiveBuffer, ReceiveBufferForceSize: true}))
+		netlink.LinkSubscribeWithOptions(links, done, netlink.LinkSubscribeOptions{
+			ErrorCallback: report, ReceiveBufferSize: receiveBuffer, ReceiveBufferForceSize: true}),
+		netlink.RouteSubscribeWithOptions(routes, done, netlink.RouteSubscribeOptions{
+			ErrorCallback: report, ReceiveBufferSize: receiveBuffer, ReceiveBufferForceSize: true}),
+		netlink.NeighSubscribeWithOptions(neighbours, done, netlink.NeighSubscribeOptions{
+			ErrorCallback: report, ReceiveBufferSize: receiveBuffer, ReceiveBufferForceSize: true}))
 	if err != nil {
 		stop()
 		return nil, nil, nil, fmt.Errorf("ask the kernel for word of the network's changes: %w", err)

@@ -74,7 +74,7 @@ func TestShortcut(t *testing.T) {
 		}
 		for _, w := range workers {
 			// The agent starts it again. One that is not there has just been killed.
-			if _, code := try("exec", w, "--", "pkill", "-9", "-f", "^"+unit.Bin+"/ashlar shortcut"); code == 0 {
+			if _, code := try("-f", file, "exec", w, "--", "pkill", "--signal=KILL", "--full", "^"+unit.Bin+"/ashlar shortcut"); code == 0 {
 				killed++
 			}
 		}
