@@ -56,10 +56,10 @@ func readKernel() (kernel, error) {
 	}
 	// The coarse clock advances with every jiffy.
 	var tick unix.Timespec
-	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &tick); err != nil || tick.Nano() <= 0 {
-		return k, fmt.Errorf("how long is a jiffy? %w", err)
+	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &tick); err != nil {
+		return k, fmt.Errorf("ask how long a jiffy is: %w", err)
 	}
-	k.ticks = uint32(1e9 / tick.Nano())
+	k.ticks = uint32(1e9 / max(tick.Nano(), 1))
 	return k, nil
 }
 
@@ -85,8 +85,12 @@ func offset(t btf.Type, size int, path ...string) (uint32, error) {
 			return 0, fmt.Errorf("no member %s", name)
 		}
 	}
-	if n, err := btf.Sizeof(t); err != nil || n != size {
-		return 0, fmt.Errorf("member %s has %d bytes, not %d: %w", path[len(path)-1], n, size, err)
+	n, err := btf.Sizeof(t)
+	if err == nil && n != size {
+		err = fmt.Errorf("it has %d bytes, not %d", n, size)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("member %s: %w", path[len(path)-1], err)
 	}
 	return at, nil
 }
