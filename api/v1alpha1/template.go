@@ -30,7 +30,7 @@ spec:
       vpcCIDR: {{ .VPCCIDR }} # default: the machines' network; /16 to /22
       # vpc: # default: one is made; or build in yours, vpcCIDR being what it has, by a subnet of each kind for each zone
       #   {id: vpc-0123456789abcdef0, publicSubnets: [subnet-0123456789abcdef0], privateSubnets: [subnet-0123456789abcdef1]}
-      # image: ami-0123456789abcdef0 # default: the newest Rocky Linux 9
+      # image: ami-0123456789abcdef0 # default: the newest Rocky Linux 10
       # stateBucket: example-ashlar-state # default: one is made
       # jenkins: # default: none; runs plan on a change of this file, and up when somebody approves it
       #   service: jenkins # one of the services below, of a hub pool of one machine

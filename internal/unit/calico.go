@@ -133,6 +133,21 @@ func calicoNode(d Desired) Unit {
 	}
 }
 
+// ShortcutSocket is where the shortcut says what it does.
+const ShortcutSocket = "/run/ashlar/shortcut.sock"
+
+// shortcut takes packets of established connections between pods past the rules, which would let them through.
+func shortcut(d Desired) Unit {
+	return Unit{
+		Name:  "shortcut",
+		Args:  []string{Bin + "/ashlar", "shortcut", "--pods=" + d.PodCIDR},
+		Env:   []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, // nft
+		After: []string{"calico-node"},
+		Ready: Probe{URL: "unix://" + ShortcutSocket},
+		Grace: 5 * time.Second,
+	}
+}
+
 // cni makes the node Ready: its configuration appears only once felix enforces policy, so that no pod ever
 // starts on a machine that would let it talk to all.
 func cni(d Desired) Unit {

@@ -19,7 +19,7 @@ func worker(d Desired) []Unit {
 	if d.Region != "" {
 		units = append(units, calicoAnnounced(d))
 	}
-	return append(units, calicoTunnel(d), calicoNode(d), cni(d))
+	return append(units, calicoTunnel(d), calicoNode(d), shortcut(d), cni(d))
 }
 
 // systemd says whether pods' groups are made by systemd, which has all others on the machines of a cloud.

@@ -88,7 +88,7 @@ variable "image_owner" {
 
 variable "image_name" {
   type        = string
-  default     = "Rocky-9-EC2-Base-9.*.x86_64"
+  default     = "Rocky-10-EC2-Base-10.*.x86_64"
   description = "Name of the image, with wildcards. It must boot with SELinux enforcing"
 }
 

@@ -49,7 +49,7 @@ data "aws_ami" "rocky" {
 
   filter {
     name   = "name"
-    values = ["Rocky-9-EC2-Base-9.*.x86_64"]
+    values = ["Rocky-10-EC2-Base-10.*.x86_64"]
   }
 }
 
