@@ -38,7 +38,7 @@ func firstStep(path string) (name string, key any, rest string) {
 		return name, rest[2 : end-1], rest[end+1:]
 	}
 	var n int
-	fmt.Sscanf(rest, "[%d]", &n)
+	_, _ = fmt.Sscanf(rest, "[%d]", &n)
 	return name, n, rest[strings.Index(rest, "]")+1:]
 }
 

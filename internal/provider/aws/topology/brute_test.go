@@ -216,8 +216,8 @@ func (w world) allowed(kind string, groups []string, peer netip.Addr, of []strin
 			continue
 		} else if p != "-1" {
 			var from, to int
-			fmt.Sscan(get(r, "from_port"), &from)
-			fmt.Sscan(get(r, "to_port"), &to)
+			_, _ = fmt.Sscan(get(r, "from_port"), &from)
+			_, _ = fmt.Sscan(get(r, "to_port"), &to)
 			if port < from || port > to {
 				continue
 			}
@@ -257,7 +257,7 @@ func (w world) arrives(from netip.Addr, at door, protocol string, port int) map[
 			for _, id := range w.targets(arn) {
 				found = true
 				var to int
-				fmt.Sscan(get(t, "port"), &to)
+				_, _ = fmt.Sscan(get(t, "port"), &to)
 				target := w.hosts()[id]
 				here := netip.MustParseAddr("10.0.0.250") // in the VPC: no rule is about its addresses, but for those that are about all
 				own := w.allowed("egress", at.groups, here, target.groups, protocol, to) && w.allowed("ingress", target.groups, here, at.groups, protocol, to)

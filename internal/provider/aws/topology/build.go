@@ -163,9 +163,10 @@ func (s *subnet) back(g gateway) (sure, perhaps exposure.Ranges) {
 			case r.Prefix.Bits() != bits || r.Maybe:
 			default:
 				here = here.Or(all)
-				if r.to == g.id {
+				switch r.to {
+				case g.id:
 					sure = sure.Or(all.Minus(longer))
-				} else if r.to == "" {
+				case "":
 					perhaps = perhaps.Or(all.Minus(longer))
 				}
 			}
