@@ -55,6 +55,8 @@ type Provider struct {
 	ready   string   // what OpenTofu's directory was prepared for
 	planned *planned
 	shells  map[door]*ssh.Client
+	// passOn is what the bastion passes the operator on by.
+	passOn func(ctx context.Context, machine string) (Entry, error)
 }
 
 // Archive is a file of all the software of a machine, and its SHA-256.
@@ -81,7 +83,9 @@ func New(o Options) (*Provider, error) {
 	case o.Modules == nil || o.Archive == nil || o.Enter == nil:
 		return nil, errors.New("aws provider: the modules, the archive and the way into machines must be given")
 	}
-	return &Provider{Options: o, shells: map[door]*ssh.Client{}}, nil
+	p := &Provider{Options: o, shells: map[door]*ssh.Client{}}
+	p.passOn = p.passedOn
+	return p, nil
 }
 
 func (p *Provider) region() string { return p.Cluster.Spec.Provider.AWS.Region }

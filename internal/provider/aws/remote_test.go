@@ -95,7 +95,7 @@ func newSite(t *testing.T) *site {
 	s.p, err = New(Options{
 		Cluster: &v1alpha1.Cluster{Metadata: v1alpha1.Metadata{Name: "demo"}, Spec: v1alpha1.Spec{Provider: v1alpha1.Provider{AWS: &v1alpha1.AWS{Region: "eu-central-1"}}}},
 		Dir:     s.dir, Plugins: s.dir, Modules: modules.Files, Archive: func(context.Context) (Archive, error) { return Archive{}, nil },
-		Enter: func(_ context.Context, machine string, passOn bool) (Entry, error) {
+		Enter: func(_ context.Context, machine string) (Entry, error) {
 			key, _ := newKey(t)
 			signer, err := ssh.NewCertSigner(certificate(t, s.userCA, key.PublicKey(), ssh.UserCert, machine), key)
 			return Entry{User: "root", Signer: signer, HostCAs: []ssh.PublicKey{s.hostCA.PublicKey()}}, err
@@ -104,6 +104,7 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.p.passOn = s.p.Enter // how AWS lets somebody through is TestFirstDoor's
 	s.p.outputs = &Outputs{BastionAddress: bastionAt, Machines: map[string]Made{
 		"bastion-0": {InstanceID: "i-1", PrivateIP: bastionAt, Role: v1alpha1.RoleBastion},
 		"etcd-0":    {InstanceID: "i-2", PrivateIP: etcdAt, Role: v1alpha1.RoleEtcd},

@@ -96,7 +96,7 @@ func (p *Provider) throughBastion(ctx context.Context, network, address string) 
 // entry is what a door opens by.
 func (p *Provider) entry(ctx context.Context, d door) (Entry, error) {
 	if d.passOn {
-		return p.passedOn(ctx, d.machine)
+		return p.passOn(ctx, d.machine)
 	}
 	return p.Enter(ctx, d.machine)
 }

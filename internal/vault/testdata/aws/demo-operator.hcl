@@ -105,6 +105,16 @@ path "demo/ssh/user/sign/operator" {
   }
 }
 
+# `ashlar verify`, to show it when it has expired
+path "demo/ssh/user/sign/operator-brief" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "cert_type" = ["user"]
+    "public_key" = []
+    "valid_principals" = []
+  }
+}
+
 # read the layout
 path "demo/ssh/+/config/ca" {
   capabilities = ["read"]
