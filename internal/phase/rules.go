@@ -82,7 +82,17 @@ func (c *Cluster) publicServices(machines []provider.Machine) []unit.PublicServi
 // publicRules is what the internet reaches, and what lies behind it.
 func publicRules(spec *v1alpha1.Cluster) []provider.Rule {
 	var rules []provider.Rule
-	behind := map[provider.Endpoint]bool{} // or in front: services may share a port
+	said := map[provider.Rule]int{} // where: services may share a port
+	say := func(from v1alpha1.Role, to provider.Endpoint, why, name string) {
+		r := provider.Rule{From: from, To: to}
+		at, known := said[r]
+		if !known {
+			said[r], r.Why = len(rules), why+name
+			rules = append(rules, r)
+			return
+		}
+		rules[at].Why += ", " + name
+	}
 	for _, s := range spec.Spec.Exposure.Services {
 		role := v1alpha1.RoleHub
 		for _, p := range spec.Spec.Pools {
@@ -90,16 +100,9 @@ func publicRules(spec *v1alpha1.Cluster) []provider.Rule {
 				role = p.Role
 			}
 		}
-		front := provider.Endpoint{Role: v1alpha1.RolePublicLB, Protocol: "tcp", Port: uint16(s.Port)}
-		if !behind[front] {
-			rules = append(rules, provider.Rule{From: provider.Trusted, Why: "the public service " + s.Name, To: front})
-		}
-		behind[front] = true
-		to := provider.Endpoint{Role: role, Protocol: "tcp", Port: uint16(s.TargetPort)}
-		if !behind[to] {
-			rules = append(rules, provider.Rule{From: v1alpha1.RolePublicLB, To: to, Why: "the public load balancer in front of " + s.Name})
-		}
-		behind[to] = true
+		say(provider.Trusted, provider.Endpoint{Role: v1alpha1.RolePublicLB, Protocol: "tcp", Port: uint16(s.Port)}, "the public service ", s.Name)
+		say(v1alpha1.RolePublicLB, provider.Endpoint{Role: role, Protocol: "tcp", Port: uint16(s.TargetPort)},
+			"the public load balancer in front of ", s.Name)
 	}
 	return rules
 }
