@@ -262,6 +262,8 @@ func render(t *testing.T, tofu, template, variables string) string {
 		t.Fatal("no tofu renders the user data: `make bundle` builds one")
 	}
 	dir := t.TempDir()
+	// What it says of a configuration of this host's would be among what it renders.
+	own := []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
 	file := fmt.Sprintf("output \"rendered\" {\n  value = templatefile(%q, jsondecode(file(\"variables.json\")))\n}\n", template)
 	for name, content := range map[string]string{"main.tf": file, "variables.json": variables} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
@@ -270,11 +272,14 @@ func render(t *testing.T, tofu, template, variables string) string {
 	}
 	for _, args := range [][]string{{"init", "-input=false"}, {"apply", "-input=false", "-auto-approve"}} {
 		cmd := exec.CommandContext(t.Context(), tofu, append([]string{"-chdir=" + dir}, args...)...)
+		cmd.Env = own
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s %v: %v\n%s", tofu, args, err, out)
 		}
 	}
-	out, err := exec.CommandContext(t.Context(), tofu, "-chdir="+dir, "output", "-raw", "rendered").Output()
+	output := exec.CommandContext(t.Context(), tofu, "-chdir="+dir, "output", "-raw", "rendered")
+	output.Env = own
+	out, err := output.Output()
 	if err != nil {
 		t.Fatalf("%s output: %v", tofu, err)
 	}

@@ -129,6 +129,9 @@ func environment(plugins, region string) map[string]string {
 		}
 	}
 	env = tfexec.CleanEnv(env)
+	if file := env["TF_CLI_CONFIG_FILE"]; file != "" && !isFile(file) {
+		delete(env, "TF_CLI_CONFIG_FILE") // what it says about that would be among what we read
+	}
 	env["AWS_REGION"] = region
 	if env["TF_PLUGIN_CACHE_DIR"] == "" {
 		env["TF_PLUGIN_CACHE_DIR"] = plugins
