@@ -79,7 +79,7 @@ func differences(c *tfjson.Change, first []string) []string {
 			text = attribute(key) + ": another"
 		case u && before[key] != nil:
 			later = append(later, attribute(key))
-		case !reflect.DeepEqual(before[key], after[key]) && !(empty(before[key]) && empty(after[key])):
+		case !reflect.DeepEqual(before[key], after[key]) && (!empty(before[key]) || !empty(after[key])):
 			text = change(key, before[key], after[key])
 		}
 		switch {

@@ -224,7 +224,7 @@ func TestFirstDoor(t *testing.T) {
 	if err != nil {
 		t.Fatalf("with all of it right: %v", err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 
 	vault, err := net.Listen("tcp", fmt.Sprintf("127.0.0.77:%d", unit.PortVault))
 	if err != nil {

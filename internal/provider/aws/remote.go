@@ -30,7 +30,7 @@ func (p *Provider) Exec(ctx context.Context, name string, e provider.Exec) error
 	if err != nil {
 		return err
 	}
-	defer session.Close()
+	defer func() { _ = session.Close() }() // it has ended
 	script := scriptOf(e)
 	restore := func() {}
 	if e.TTY {
