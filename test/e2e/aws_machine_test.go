@@ -209,7 +209,7 @@ func (s *awsStage) enable() {
 	s.t.Helper()
 	d, pki := s.target.Desired, s.cluster.Spec.Spec.PKI
 	in := vault.Input{Cluster: name, ID: s.cluster.ID, Machines: d.Machines, LeafTTL: pki.LeafTTL.Duration, CATTL: pki.CATTL.Duration,
-		InitTokenTTL: pki.InitTokenTTL.Duration, AdminTTL: pki.AdminTTL.Duration, SSH: s.cluster.Spec.Spec.SSH,
+		InitTokenTTL: pki.InitTokenTTL.Duration, AdminTTL: pki.AdminTTL.Duration, SSH: s.cluster.Spec.Spec.SSH, SSHEngines: s.target.SSH,
 		OperatorAddress: netip.MustParsePrefix(d.MachineCIDR).Masked().Addr().Next(), ServiceIP: d.KubernetesServiceIP()}
 	plain := vault.Layout(in)
 	const endpoint = "http://198.51.100.1:443"
