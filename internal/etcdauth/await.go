@@ -47,9 +47,10 @@ func lacks(ctx context.Context, client clientv3.KV, worker string) error {
 	case !errors.Is(err, rpctypes.ErrPermissionDenied):
 		return fmt.Errorf("it does not answer: %w", err)
 	}
-	keys := []string{"ippools/pods", "globalnetworkpolicies/" + network.Prefix + "default"}
-	if worker != "" {
-		keys = append(keys, "felixconfigurations/node."+worker, "hostendpoints/"+calico.HostEndpoint(worker))
+	keys := []string{"ippools/pods", "felixconfigurations/node." + worker,
+		"globalnetworkpolicies/" + network.Prefix + "default", "hostendpoints/" + calico.HostEndpoint(worker)}
+	if worker == "" {
+		keys = []string{keys[0], keys[2]}
 	}
 	for _, key := range keys {
 		kv, err := get(ctx, client, resources+key)
