@@ -49,6 +49,8 @@ type Input struct {
 	CoreDNSImage string
 	// Workers is how many machines run pods.
 	Workers int
+	// Members: machines come and go without `ashlar up`, and their nodes with them.
+	Members bool
 	// ServiceAccounts are the classes whose roles the cluster has.
 	ServiceAccounts []v1alpha1.ServiceAccountClass
 	// UpstreamDNS are servers to ask about other names; none: they do not exist.

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
 	"time"
 
+	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -14,6 +17,7 @@ import (
 	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/controller"
 	"ashlar.dev/ashlar/internal/kms"
+	"ashlar.dev/ashlar/internal/provider/aws"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/vault"
 	"ashlar.dev/ashlar/internal/webhook"
@@ -77,7 +81,7 @@ func webhookCommand() *cobra.Command {
 }
 
 func baselineControllerCommand() *cobra.Command {
-	var kubeconfig, identity string
+	var kubeconfig, identity, region string
 	cmd := &cobra.Command{
 		Use:    "baseline-controller",
 		Short:  "Give every namespace what each must have",
@@ -89,14 +93,29 @@ func baselineControllerCommand() *cobra.Command {
 				return err
 			}
 			config.QPS, config.Burst = 50, 200
-			return controller.Run(cmd.Context(), controller.Options{
+			o := controller.Options{
 				Config: config, Identity: identity, Access: readAccess, Policies: readPolicies, Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
-			})
+			}
+			if region != "" {
+				o.Gone = goneFrom(region)
+			}
+			return controller.Run(cmd.Context(), o)
 		},
 	}
 	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "the controller's")
 	cmd.Flags().StringVar(&identity, "identity", "", "the machine's name")
+	cmd.Flags().StringVar(&region, "region", "", "of AWS, whose instances come and go")
 	return cmd
+}
+
+// goneFrom asks EC2 as the role of this instance.
+func goneFrom(region string) func(context.Context, []string) ([]string, error) {
+	c := awssdk.Config{Region: region, Credentials: awssdk.NewCredentialsCache(ec2rolecreds.New())}
+	return func(ctx context.Context, instances []string) ([]string, error) {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		return aws.Gone(ctx, c, instances)
+	}
 }
 
 func readAccess() (unit.Access, error) {

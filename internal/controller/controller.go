@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -43,7 +44,9 @@ type Options struct {
 	// Access reads what is declared.
 	Access   func() (unit.Access, error)
 	Policies func() (Policies, error)
-	Log      *slog.Logger
+	// Gone asks a cloud which of some instances will never come back; nil where machines are not a cloud's.
+	Gone func(ctx context.Context, instances []string) ([]string, error)
+	Log  *slog.Logger
 }
 
 // Run works whenever it leads, until ctx ends.
@@ -58,7 +61,14 @@ func Run(ctx context.Context, o Options) error {
 	leaderelection.RunOrDie(ctx, leaderelection.LeaderElectionConfig{
 		Lock: lock, LeaseDuration: 8 * time.Second, RenewDeadline: 5 * time.Second, RetryPeriod: time.Second, ReleaseOnCancel: true,
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(ctx context.Context) { failed = lead(ctx, client, o) },
+			OnStartedLeading: func(ctx context.Context) {
+				var forgetting sync.WaitGroup
+				if o.Gone != nil {
+					forgetting.Go(func() { forget(ctx, client, o) })
+				}
+				failed = lead(ctx, client, o)
+				forgetting.Wait()
+			},
 			OnStoppedLeading: func() {},
 		},
 	})

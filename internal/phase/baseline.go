@@ -34,6 +34,7 @@ func (c *Cluster) baselineObjects(ctx context.Context) ([]*unstructured.Unstruct
 		APIServer:     d.WithRole(v1alpha1.RoleLB)[0].Address,
 		CoreDNSImage:  coredns.Reference,
 		Workers:       len(d.WithRole(v1alpha1.RoleWorker)),
+		Members:       len(c.groups()) > 0,
 
 		ServiceAccounts: c.Spec.Spec.Authorization.ServiceAccounts,
 	})

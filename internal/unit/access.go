@@ -73,9 +73,13 @@ current-context: default
 func baselineController(d Desired) Unit {
 	client := certificate(d, CAKubernetes, "baseline-controller")
 	config := kubeconfig(d, "baseline-controller", client)
+	args := []string{Bin + "/ashlar", "baseline-controller", "--kubeconfig=" + config.Path, "--identity=" + d.Self}
+	if d.Region != "" {
+		args = append(args, "--region="+d.Region)
+	}
 	return Unit{
 		Name:         "baseline-controller",
-		Args:         []string{Bin + "/ashlar", "baseline-controller", "--kubeconfig=" + config.Path, "--identity=" + d.Self},
+		Args:         args,
 		Files:        []File{caFile(d, CAKubernetes), config, accessFile(d), live(networkFile(d))},
 		Certificates: []Certificate{client},
 		After:        []string{"kube-apiserver"},

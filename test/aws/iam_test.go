@@ -43,6 +43,7 @@ var wide = []struct{ address, sid, why string }{
 	{`module\.hub\.aws_kms_key\.this\[.*\]`, "AccountsIAM", "a key's policy that leaves it to IAM, without which nobody could use or delete the key"},
 	{`module\.hub\.aws_vpc_endpoint\.s3\[0\]`, "OwnAccount", "the policy of an endpoint gives nobody anything: it keeps out other accounts"},
 	{`module\.hub\.aws_iam_role_policy\.vault\[.*\]`, "WhichInstance", "ec2:DescribeInstances knows no resources"},
+	{`module\.cluster\.aws_iam_role_policy\.control_plane\[.*\]`, "WhichInstance", "ec2:DescribeInstances knows no resources"},
 	{`module\.jenkins\[0\]\.aws_iam_role_policy\.operator`, "Read", "what is looked up has no name before it is found"},
 	{`module\.jenkins\[0\]\.aws_iam_role_policy\.operator`, "MakeWhatHasNoName", "kms:CreateKey and route53:CreateHostedZone know no resources"},
 }

@@ -18,6 +18,8 @@ type Cloud struct {
 	Keys map[string]string
 	// Instances are those of EC2, by their IDs.
 	Instances map[string]Instance
+	// Interfaces are network interfaces of what is no instance.
+	Interfaces []Interface
 	// Buckets are those of S3.
 	Buckets map[string]*Bucket
 	// Aliases are names of keys of KMS, by the key's id, and ManagedKeys those keys. Without Aliases one key answers to any name.
@@ -41,6 +43,9 @@ type Instance struct {
 	Profile string
 	Tags    map[string]string
 }
+
+// Interface is a network interface as EC2 describes it.
+type Interface struct{ Description, VPC, Zone, Address string }
 
 // Serve answers until stop is called. Whoever asks must know the key.
 func Serve(account, region string) (c *Cloud, stop func()) {

@@ -21,7 +21,12 @@ func (c *Cloud) ec2(w http.ResponseWriter, body []byte) *problem {
 	if p := c.may("ec2:" + action); p != nil {
 		return p
 	}
-	if action != "DescribeInstances" {
+	switch action {
+	case "DescribeInstances":
+	case "DescribeNetworkInterfaces":
+		writeXML(w, http.StatusOK, c.interfaces(form))
+		return nil
+	default:
 		return invalid("InvalidAction", "EC2's %s is not among what this stand-in does", action)
 	}
 	wanted := list(form, "InstanceId.", "")
@@ -33,7 +38,7 @@ func (c *Cloud) ec2(w http.ResponseWriter, body []byte) *problem {
 	var out describeInstances
 	for _, id := range slices.Sorted(maps.Keys(c.Instances)) {
 		i := c.Instances[id]
-		if len(wanted) > 0 && !slices.Contains(wanted, id) || !passes(form, i) {
+		if len(wanted) > 0 && !slices.Contains(wanted, id) || !passes(form, func(name string) string { return i.attribute(id, name) }) {
 			continue
 		}
 		item := instanceItem{ID: id, Image: i.Image, State: i.State, VPC: i.VPC, Address: i.Address}
@@ -49,21 +54,42 @@ func (c *Cloud) ec2(w http.ResponseWriter, body []byte) *problem {
 	return nil
 }
 
-// passes says whether an instance is among those that all filters let through.
-func passes(form url.Values, i Instance) bool {
+func (i Instance) attribute(id, name string) string {
+	switch tag, isTag := strings.CutPrefix(name, "tag:"); {
+	case isTag:
+		return i.Tags[tag]
+	case name == "instance-id":
+		return id
+	case name == "instance-state-name":
+		return i.State
+	case name == "vpc-id":
+		return i.VPC
+	}
+	return ""
+}
+
+// interfaces are the network interfaces that all filters let through.
+func (c *Cloud) interfaces(form url.Values) describeInterfaces {
+	var out describeInterfaces
+	for _, i := range c.Interfaces {
+		if passes(form, func(name string) string {
+			return map[string]string{"description": i.Description, "vpc-id": i.VPC}[name]
+		}) {
+			out.Interfaces = append(out.Interfaces, interfaceItem(i))
+		}
+	}
+	return out
+}
+
+// passes says whether something is among what all filters let through, by its attributes. A value may end with an asterisk.
+func passes(form url.Values, attribute func(name string) string) bool {
 	for n := 1; form.Has("Filter." + itoa(n) + ".Name"); n++ {
 		prefix := "Filter." + itoa(n) + "."
 		name, values := form.Get(prefix+"Name"), list(form, prefix+"Value.", "")
-		have := ""
-		switch tag, isTag := strings.CutPrefix(name, "tag:"); {
-		case isTag:
-			have = i.Tags[tag]
-		case name == "instance-state-name":
-			have = i.State
-		case name == "vpc-id":
-			have = i.VPC
-		}
-		if !slices.Contains(values, have) {
+		if !slices.ContainsFunc(values, func(want string) bool {
+			begin, open := strings.CutSuffix(want, "*")
+			return attribute(name) == want || open && strings.HasPrefix(attribute(name), begin)
+		}) {
 			return false
 		}
 	}
@@ -85,6 +111,19 @@ type describeInstances struct {
 	XMLName      xml.Name      `xml:"http://ec2.amazonaws.com/doc/2016-11-15/ DescribeInstancesResponse"`
 	RequestID    string        `xml:"requestId"`
 	Reservations []reservation `xml:"reservationSet>item"`
+}
+
+type describeInterfaces struct {
+	XMLName    xml.Name        `xml:"http://ec2.amazonaws.com/doc/2016-11-15/ DescribeNetworkInterfacesResponse"`
+	RequestID  string          `xml:"requestId"`
+	Interfaces []interfaceItem `xml:"networkInterfaceSet>item"`
+}
+
+type interfaceItem struct {
+	Description string `xml:"description"`
+	VPC         string `xml:"vpcId"`
+	Zone        string `xml:"availabilityZone"`
+	Address     string `xml:"privateIpAddress"`
 }
 
 type reservation struct {

@@ -13,17 +13,13 @@ import (
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/unit"
 )
 
 const (
 	clusterTag = "ashlar.dev/cluster"
 	groupTag   = "aws:autoscaling:groupName"
 )
-
-// MemberName is how a member of a group is called: by what AWS, and nobody else, gives it.
-func MemberName(instance, region string) string {
-	return instance + "." + region + ".compute.internal"
-}
 
 // List returns the machines that exist: those with a name, and the members that groups have now.
 func (p *Provider) List(ctx context.Context) ([]provider.Machine, error) {
@@ -98,7 +94,7 @@ func machinesOf(c *v1alpha1.Cluster, out *Outputs, instances []types.Instance) [
 		if err != nil {
 			continue // it has none yet
 		}
-		all = append(all, provider.Machine{Name: MemberName(aws.ToString(i.InstanceId), c.Spec.Provider.AWS.Region), Role: roleOf(c, pool),
+		all = append(all, provider.Machine{Name: unit.MemberName(aws.ToString(i.InstanceId), c.Spec.Provider.AWS.Region), Role: roleOf(c, pool),
 			Address: address, State: stateOf(i), Pool: pool})
 	}
 	slices.SortFunc(all, func(a, b provider.Machine) int { return cmp.Compare(a.Name, b.Name) })
@@ -146,7 +142,7 @@ func (p *Provider) instance(ctx context.Context, name string) (string, error) {
 		return m.InstanceID, nil
 	}
 	for _, i := range instances {
-		if MemberName(aws.ToString(i.InstanceId), p.region()) == name {
+		if unit.MemberName(aws.ToString(i.InstanceId), p.region()) == name {
 			return aws.ToString(i.InstanceId), nil
 		}
 	}

@@ -1,5 +1,6 @@
 # A role for each etcd machine and for each pool: Vault tells them apart by it. None of them may do more than read its
-# software and Vault's CA; nothing in the cluster makes or changes what is on AWS.
+# software and Vault's CA, and the control plane ask which instances there are; nothing in the cluster makes or changes
+# what is on AWS.
 
 locals {
   profiles = merge(
@@ -43,6 +44,24 @@ resource "aws_iam_role_policy" "boot" {
       Effect   = "Allow"
       Action   = "s3:GetObject"
       Resource = var.network.boot_objects
+    }]
+  })
+}
+
+# The control plane forgets the nodes of instances that are terminated. DescribeInstances knows no resources.
+resource "aws_iam_role_policy" "control_plane" {
+  for_each = local.control_plane
+
+  name = "control-plane"
+  role = aws_iam_role.this[each.key].name
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid      = "WhichInstance"
+      Effect   = "Allow"
+      Action   = "ec2:DescribeInstances"
+      Resource = "*"
     }]
   })
 }
