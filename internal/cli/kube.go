@@ -14,7 +14,6 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"ashlar.dev/ashlar/internal/phase"
-	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
 )
 
@@ -124,14 +123,18 @@ runs has Ashlar's codes, and a message that begins with "ashlar:".`,
 	return cmd
 }
 
-// runKubectl runs the bundle's kubectl from inside the cluster's network. The kubeconfig never touches a disk.
+// runKubectl runs the bundle's kubectl near the API. The kubeconfig never touches a disk.
 func runKubectl(ctx context.Context, cmd *cobra.Command, c *phase.Cluster, kubeconfig []byte, args []string) error {
-	file, err := inMemory("kubeconfig", kubeconfig)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	return ran(c.RunInside(provider.FromOperator, func() error {
+	return ran(c.NearAPI(ctx, func(server string) error {
+		near, err := servedAt(kubeconfig, server)
+		if err != nil {
+			return err
+		}
+		file, err := inMemory("kubeconfig", near)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
 		k := exec.CommandContext(ctx, c.Bundle.File("kubectl"), args...)
 		k.ExtraFiles = []*os.File{file}
 		// The first file after standard error; and no proxy of this host's knows the cluster's network.
@@ -139,6 +142,18 @@ func runKubectl(ctx context.Context, cmd *cobra.Command, c *phase.Cluster, kubec
 		k.Stdin, k.Stdout, k.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 		return k.Run()
 	}))
+}
+
+// servedAt is a kubeconfig with the API at another address, which shows the same certificate.
+func servedAt(kubeconfig []byte, server string) ([]byte, error) {
+	config, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range config.Clusters {
+		c.Server = server
+	}
+	return clientcmd.Write(*config)
 }
 
 // inMemory is a file that no disk ever sees, and that is gone with whoever has it open.

@@ -14,6 +14,7 @@ import (
 
 	"ashlar.dev/ashlar/internal/claim"
 	"ashlar.dev/ashlar/internal/observe"
+	"ashlar.dev/ashlar/internal/relay"
 )
 
 // probeCommand is what `verify` runs inside pods.
@@ -45,7 +46,15 @@ func probeCommand() *cobra.Command {
 			return observe.Serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
-	cmd.AddCommand(connect, serve, reach, firstCommand(), witnessCommand(), watchCommand(), sinkCommand(), speedCommand())
+	pipe := &cobra.Command{
+		Use:   "pipe ADDRESS",
+		Short: "Hand a TCP connection on by standard input and output",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return relay.Pipe(cmd.Context(), args[0], cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	}
+	cmd.AddCommand(connect, serve, reach, pipe, firstCommand(), witnessCommand(), watchCommand(), sinkCommand(), speedCommand())
 	return cmd
 }
 

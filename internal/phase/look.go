@@ -3,12 +3,15 @@ package phase
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/relay"
 	"ashlar.dev/ashlar/internal/webhook"
 )
 
@@ -88,13 +91,39 @@ func (c *Cluster) staticTokens(ctx context.Context, m provider.Machine) []string
 	return out
 }
 
+// inside is a provider whose network is on this host.
+type inside interface {
+	RunIn(vantage string, f func() error) error
+}
+
 // RunInside runs f where connections are opened from a vantage, as for a program that dials by itself.
 func (c *Cluster) RunInside(vantage string, f func() error) error {
-	type inside interface {
-		RunIn(vantage string, f func() error) error
-	}
 	if p, ok := c.Provider.(inside); ok {
 		return p.RunIn(vantage, f)
 	}
 	return f()
+}
+
+// NearAPI runs f where a program that dials by itself reaches the API, whose address it is given: inside the cluster's network, or
+// where nobody can be, by a port of this host's that leads there.
+func (c *Cluster) NearAPI(ctx context.Context, f func(server string) error) error {
+	server, err := c.APIServerURL(ctx)
+	if err != nil {
+		return err
+	}
+	if _, ok := c.Provider.(inside); ok {
+		return c.RunInside(provider.FromOperator, func() error { return f(server) })
+	}
+	at, err := url.Parse(server)
+	if err != nil {
+		return err
+	}
+	local, stop, err := relay.Serve(ctx, func(ctx context.Context) (net.Conn, error) {
+		return c.Provider.Dial(ctx, provider.FromOperator, "tcp", at.Host)
+	})
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return f("https://" + local)
 }

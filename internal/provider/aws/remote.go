@@ -18,6 +18,8 @@ import (
 	"golang.org/x/term"
 
 	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/relay"
+	"ashlar.dev/ashlar/internal/unit"
 )
 
 // Exec runs a command on a machine. Its arguments and its environment may be secret, so that they go by standard input, and the words that
@@ -199,8 +201,40 @@ func (p *Provider) Dial(ctx context.Context, vantage, network, address string) (
 		return nil, fmt.Errorf("this host is one that is trusted, so that what nobody may reach cannot be tried from here; "+
 			"`ashlar exposure` proves it from the plan: %w", errors.ErrUnsupported)
 	}
-	return nil, fmt.Errorf("machine %s: its sshd forwards nothing, so that no connection can be opened from it; `ashlar exec` runs what opens one: %w",
-		vantage, errors.ErrUnsupported)
+	return p.dialFrom(ctx, vantage, network, address)
+}
+
+// pipe is what hands a connection on, on a machine: its sshd forwards nothing.
+var pipe = []string{unit.Bin + "/ashlar", "probe", "pipe"}
+
+// dialFrom opens a connection from a machine.
+func (p *Provider) dialFrom(ctx context.Context, machine, network, address string) (net.Conn, error) {
+	if network != "tcp" && network != "tcp4" {
+		return nil, fmt.Errorf("machine %s: only TCP connections can be opened from it, not %s: %w", machine, network, errors.ErrUnsupported)
+	}
+	session, err := p.session(ctx, machine)
+	if err != nil {
+		return nil, err
+	}
+	end := func() { _ = session.Close() } // it has ended, or is of no use
+	in, err := session.StdinPipe()
+	if err == nil {
+		var out io.Reader
+		if out, err = session.StdoutPipe(); err == nil {
+			err = session.Start(strings.TrimSpace(scriptOf(provider.Exec{Args: append(slices.Clone(pipe), address)})))
+		}
+		if err == nil {
+			stop := context.AfterFunc(ctx, end) // until it is known whether there is a connection
+			defer stop()
+			conn, problem := relay.Through(in, out, end)
+			if problem == nil {
+				return conn, nil
+			}
+			return nil, fmt.Errorf("from machine %s: %w", machine, errors.Join(problem, ctx.Err()))
+		}
+	}
+	end()
+	return nil, fmt.Errorf("machine %s: %w", machine, err)
 }
 
 // Listen is what no machine on AWS does for whoever comes in by ssh.

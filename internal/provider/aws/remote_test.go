@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/provider"
+	"ashlar.dev/ashlar/internal/relay"
 	modules "ashlar.dev/ashlar/terraform/aws"
 	"ashlar.dev/ashlar/test/awsapi"
 )
@@ -192,6 +194,59 @@ func TestExec(t *testing.T) {
 	}
 }
 
+// The test is also the command that hands connections on.
+func init() {
+	if len(os.Args) == 3 && os.Args[1] == "test-pipe" {
+		if err := relay.Pipe(context.Background(), os.Args[2], os.Stdin, os.Stdout); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+}
+
+// TestDialFrom opens connections from a machine, by the real sshd and the command that machines have.
+func TestDialFrom(t *testing.T) {
+	s := newSite(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := pipe
+	pipe = []string{self, "test-pipe"}
+	defer func() { pipe = own }()
+	l, err := net.Listen("tcp", "127.0.66.4:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = io.CopyN(c, c, 5)
+		_ = c.Close()
+	}()
+	c, err := s.p.Dial(ctx, "etcd-0", "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(c, "hello")
+	if b, err := io.ReadAll(c); err != nil || string(b) != "hello" {
+		t.Errorf("from the machine comes %q, %v", b, err)
+	}
+	_ = c.Close()
+	closed := l.Addr().String()
+	_ = l.Close()
+	if _, err := s.p.Dial(ctx, "etcd-0", "tcp", closed); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("from the machine, to a port that is closed: %v", err)
+	}
+	if _, err := s.p.Dial(ctx, "vault-0", "tcp", closed); err == nil {
+		t.Error("from a machine that is off")
+	}
+}
+
 func TestFiles(t *testing.T) {
 	s := newSite(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -252,10 +307,11 @@ func TestDial(t *testing.T) {
 	if err != nil || string(got) != "hello" {
 		t.Errorf("through the bastion comes %q, %v", got, err)
 	}
-	for _, vantage := range []string{"etcd-0", provider.FromInternet} {
-		if _, err := s.p.Dial(ctx, vantage, "tcp", l.Addr().String()); !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("from %s: %v", vantage, err)
-		}
+	if _, err := s.p.Dial(ctx, provider.FromInternet, "tcp", l.Addr().String()); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("from the internet: %v", err)
+	}
+	if _, err := s.p.Dial(ctx, "etcd-0", "udp", l.Addr().String()); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("from a machine, by UDP: %v", err)
 	}
 	if _, err := s.p.Listen(ctx, provider.FromOperator, "tcp", ""); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("listen: %v", err)
