@@ -54,7 +54,7 @@ var filters = []struct {
 func TestGraphAgainstPackets(t *testing.T) {
 	p, machines := wired(t, guarded, provider.Network{Trusted: someTrusted})
 	bastion, worker, lb := byRole(t, machines, v1alpha1.RoleBastion), byRole(t, machines, v1alpha1.RoleWorker), byRole(t, machines, v1alpha1.RoleLB)
-	arrived := receivers(t, p, machines)
+	arrived := receivers(t, p, machines, "udp4")
 	names := strings.NewReplacer(" B", " "+bastion.Address.String(), " W", " "+worker.Address.String(), " L", " "+lb.Address.String(),
 		" P", " "+bastion.Public.String())
 	packets := probes(bastion.Public, netip.MustParseAddr("203.0.113.253"), bastion.Address, worker.Address, lb.Address)
@@ -124,14 +124,14 @@ func predicted(s exposure.Surface, packets []exposure.Packet) (sure, perhaps []s
 }
 
 // receivers listen on all machines, and tell what they get: the packet says which it is.
-func receivers(t *testing.T, p *Provider, machines []provider.Machine) <-chan string {
+func receivers(t *testing.T, p *Provider, machines []provider.Machine, network string) <-chan string {
 	t.Helper()
 	out := make(chan string, 1000)
 	for _, m := range machines {
 		for _, port := range probePorts {
 			var conn net.PacketConn
 			err := p.RunIn(m.Name, func() (err error) {
-				conn, err = net.ListenPacket("udp4", fmt.Sprintf("0.0.0.0:%d", port))
+				conn, err = net.ListenPacket(network, fmt.Sprintf(":%d", port))
 				return err
 			})
 			if err != nil {
@@ -158,7 +158,7 @@ func sendAll(t *testing.T, p *Provider, packets []exposure.Packet, arrived <-cha
 	for _, packet := range packets {
 		err := p.RunIn(provider.FromInternet, func() error {
 			from := net.UDPAddrFromAddrPort(netip.AddrPortFrom(packet.Source, 0))
-			conn, err := net.DialUDP("udp4", from, net.UDPAddrFromAddrPort(netip.AddrPortFrom(packet.Destination, packet.Port)))
+			conn, err := net.DialUDP("udp", from, net.UDPAddrFromAddrPort(netip.AddrPortFrom(packet.Destination, packet.Port)))
 			if err != nil {
 				return err
 			}
