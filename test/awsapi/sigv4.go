@@ -15,7 +15,7 @@ import (
 
 // authenticate checks the signature of a request, and returns the service that it is for.
 func (c *Cloud) authenticate(r *http.Request) (service string, body []byte, p *problem) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, 64<<20))
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<30))
 	if err != nil {
 		return "", nil, invalid("IncompleteBody", "%v", err)
 	}
