@@ -122,7 +122,7 @@ func applyBaseline(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Prog
 
 func waitAPI(ctx context.Context, c *Cluster, config *rest.Config, progress *ui.Progress) error {
 	progress.Detail("waiting for the API")
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.patience(apiTimeout))
 	defer cancel()
 	silent := silentSince(time.Now())
 	for {

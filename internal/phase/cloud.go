@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"time"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/provider"
@@ -140,4 +141,15 @@ func (c *Cluster) named(machines []provider.Machine) []unit.Machine {
 		}
 	}
 	return out
+}
+
+// booting is how long a cloud's machine may take from nothing until its agent runs: it boots, and fetches its software.
+const booting = 10 * time.Minute
+
+// patience is how long something may take that takes no longer than limit where machines are there at once.
+func (c *Cluster) patience(limit time.Duration) time.Duration {
+	if _, ok := c.cloud(); ok {
+		return limit + booting
+	}
+	return limit
 }

@@ -50,7 +50,7 @@ func observeNodes(ctx context.Context, c *Cluster) ([]Drift, error) {
 
 // applyNodes deletes the nodes of machines that are gone, and waits for the others and for DNS.
 func applyNodes(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progress) error {
-	ctx, cancel := context.WithTimeout(ctx, nodesTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.patience(nodesTimeout))
 	defer cancel()
 	client, err := c.clientset(ctx)
 	if err != nil {

@@ -131,7 +131,7 @@ func applyUnits(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progres
 	if err := c.repairEdited(ctx); err != nil {
 		return err
 	}
-	all, err := c.await(ctx, unitsTimeout, "", progress, unready)
+	all, err := c.await(ctx, c.patience(unitsTimeout), "", progress, unready)
 	if err != nil {
 		return err
 	}

@@ -92,7 +92,7 @@ func (c *Cluster) vaultMember(ctx context.Context, m provider.Machine) (cause, a
 
 // applyVault opens Vault on all its machines, and then makes what it holds as it should be.
 func applyVault(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Progress) error {
-	ctx, cancel := context.WithTimeout(ctx, vaultTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.patience(vaultTimeout))
 	defer cancel()
 	machines, err := c.vaultMachines(ctx)
 	if err != nil {
