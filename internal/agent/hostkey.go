@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
+	"ashlar.dev/ashlar/internal/sshkey"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/vault"
 )
@@ -68,19 +66,8 @@ func hostKeyPath(units []unit.Unit) string {
 
 // newHostKey is a key as OpenSSH writes both of its halves.
 func newHostKey() (public string, private []byte, err error) {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return "", nil, err
-	}
-	half, err := ssh.NewPublicKey(key.Public())
-	if err != nil {
-		return "", nil, err
-	}
-	block, err := ssh.MarshalPrivateKey(key, "")
-	if err != nil {
-		return "", nil, err
-	}
-	return string(ssh.MarshalAuthorizedKey(half)), pem.EncodeToMemory(block), nil
+	pair, err := sshkey.New()
+	return pair.Public, []byte(pair.Private), err
 }
 
 // loadHostKey reads a host key's certificate; nil if there is none that goes with the key.

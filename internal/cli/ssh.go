@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ashlar.dev/ashlar/internal/phase"
+	"ashlar.dev/ashlar/internal/relay"
 	"ashlar.dev/ashlar/internal/sshkey"
 	"ashlar.dev/ashlar/internal/unit"
 )
@@ -139,15 +139,7 @@ func sshProxyCommand(r *root) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer conn.Close()
-			go func() {
-				_, _ = io.Copy(conn, cmd.InOrStdin())
-				if half, ok := conn.(interface{ CloseWrite() error }); ok {
-					_ = half.CloseWrite() // the other side may have something left to say
-				}
-			}()
-			_, err = io.Copy(cmd.OutOrStdout(), conn)
-			return err
+			return relay.Streams(conn, cmd.InOrStdin(), cmd.OutOrStdout())
 		}),
 	}
 }

@@ -110,7 +110,7 @@ func (c *Cluster) readBoot(ctx context.Context, machine string) (agent.Boot, err
 
 // knownBoot is the boot document on a machine's disk; the empty one if it has no disk yet.
 func (c *Cluster) knownBoot(ctx context.Context, m provider.Machine) (agent.Boot, error) {
-	if _, ok := c.cloud(); ok || m.State == provider.Absent {
+	if m.State == provider.Absent {
 		return agent.Boot{}, nil
 	}
 	return c.readBoot(ctx, m.Name)

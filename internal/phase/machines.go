@@ -98,7 +98,7 @@ func observeMachines(ctx context.Context, c *Cluster) ([]Drift, error) {
 		}
 	}
 	for _, h := range have {
-		if !c.grouped(h) && !slices.ContainsFunc(want, func(m v1alpha1.Machine) bool { return m.Name == h.Name }) {
+		if !slices.ContainsFunc(want, func(m v1alpha1.Machine) bool { return m.Name == h.Name }) {
 			drift = append(drift, Drift{Object: h.Name, Cause: "no pool declares this machine any more", Action: "power it off, revoke what it holds, and delete it", hides: true})
 		}
 	}
@@ -138,16 +138,12 @@ func applyMachines(ctx context.Context, c *Cluster, _ []Drift, _ *ui.Progress) e
 	if err := c.Provider.EnsureNetwork(ctx, machines, c.network()); err != nil {
 		return err
 	}
-	_, attested := c.cloud()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, m := range machines {
 		if m.State == provider.Running || m.State == provider.Stopped && c.wasRevoked(m.Name) {
 			continue
 		}
 		g.Go(func() error {
-			if attested { // nothing is left on its disk
-				return c.Provider.Start(ctx, m, nil)
-			}
 			b, err := c.knownBoot(ctx, m)
 			if err != nil {
 				return err

@@ -33,12 +33,19 @@ func Pipe(ctx context.Context, address string, in io.Reader, out io.Writer) erro
 	if e := json.NewEncoder(out).Encode(a); e != nil || err != nil {
 		return e // who asked knows the rest
 	}
+	return Streams(conn, in, out)
+}
+
+// Streams hands a connection on by two streams until the other side has said all, and closes it.
+func Streams(conn net.Conn, in io.Reader, out io.Writer) error {
 	defer func() { _ = conn.Close() }()
 	go func() {
 		_, _ = io.Copy(conn, in)
-		_ = conn.(*net.TCPConn).CloseWrite() // the other side may have something left to say
+		if half, ok := conn.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite() // the other side may have something left to say
+		}
 	}()
-	_, err = io.Copy(out, conn)
+	_, err := io.Copy(out, conn)
 	return err
 }
 

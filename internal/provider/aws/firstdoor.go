@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2instanceconnect"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/crypto/ssh"
 
 	"ashlar.dev/ashlar/internal/sshkey"
@@ -58,32 +56,17 @@ func (p *Provider) sendKey(ctx context.Context, instance, public string) error {
 
 // hostAuthority is who signs the bastion's host key, as it says itself.
 func (p *Provider) hostAuthority(ctx context.Context, machine string) ([]ssh.PublicKey, error) {
-	p.mu.Lock()
-	c, err := p.aws(ctx)
-	bucket := ""
-	if err == nil {
-		bucket, err = p.bucket(ctx, "bundle")
+	name := "bastion/" + machine + ".pem"
+	text, err := p.Published(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("the bastion %s has not booted yet, or cannot write to the bucket: %w", machine, err)
 	}
-	p.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
-	key := p.name() + "/bastion/" + machine + ".pem"
-	out, err := s3.NewFromConfig(c).GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
-	if none := (*s3types.NoSuchKey)(nil); errors.As(err, &none) {
-		return nil, fmt.Errorf("the bastion %s has not booted yet, or cannot write to s3://%s/%s", machine, bucket, key)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read who signs the bastion's host key: %w", err)
-	}
-	defer out.Body.Close() // only read
-	text, err := io.ReadAll(io.LimitReader(out.Body, 1<<12))
 	if err != nil {
 		return nil, fmt.Errorf("read who signs the bastion's host key: %w", err)
 	}
 	ca, _, _, _, err := ssh.ParseAuthorizedKey(text)
 	if err != nil {
-		return nil, fmt.Errorf("what is at s3://%s/%s is no key: %w", bucket, key, err)
+		return nil, fmt.Errorf("what the bastion has published as %s is no key: %w", name, err)
 	}
 	return []ssh.PublicKey{ca}, nil
 }
