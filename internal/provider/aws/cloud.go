@@ -50,6 +50,10 @@ func (p *Provider) Balancer(ctx context.Context) (provider.Machine, error) {
 	if err != nil || out.APIEndpoint == "" {
 		return m, err
 	}
+	if out.balancer.IsValid() {
+		m.State, m.Address = provider.Running, out.balancer
+		return m, nil
+	}
 	c, err := p.aws(ctx)
 	if err != nil {
 		return m, err
@@ -69,6 +73,7 @@ func (p *Provider) Balancer(ctx context.Context) (provider.Machine, error) {
 	}
 	m.State = provider.Running
 	m.Address, err = netip.ParseAddr(aws.ToString(in[0].PrivateIpAddress))
+	out.balancer = m.Address
 	return m, err
 }
 

@@ -44,6 +44,9 @@ func TestCloud(t *testing.T) {
 	if m, err := p.Balancer(ctx); err != nil || m.State != provider.Running || m.Address.String() != "10.90.0.9" || m.Role != v1alpha1.RoleLB {
 		t.Errorf("the balancer: %+v, %v", m, err)
 	}
+	if _, err := p.Balancer(ctx); err != nil || cloud.Asked("ec2:DescribeNetworkInterfaces") != 1 {
+		t.Errorf("asked again, EC2 was asked %d times, %v", cloud.Asked("ec2:DescribeNetworkInterfaces"), err)
+	}
 	at, err := p.Place(ctx)
 	if err != nil || at.Account != "111122223333" || at.Region != "eu-west-1" || at.Network != "vpc-1" || at.Range.String() != "10.90.0.0/16" {
 		t.Errorf("the place: %+v, %v", at, err)

@@ -20,6 +20,8 @@ type Outputs struct {
 	Groups         map[string]string     `json:"groups"` // the autoscaling group of each pool
 	// ServiceAddresses are the names of the public load balancers.
 	ServiceAddresses map[string]string `json:"service_addresses"`
+
+	balancer netip.Addr // of the API's load balancer, once EC2 has said it
 }
 
 // Made is a machine with a name, as AWS knows it.
