@@ -1,109 +1,132 @@
 package v1alpha1
 
-import "slices"
-
-// NetworkPolicy is what pods may reach, and who may reach them, beyond what users allow by NetworkPolicies of their own.
-// What neither declares is refused, both ways, but for DNS.
-type NetworkPolicy struct {
-	// Open are namespaces without a default: their pods talk to whom they like and are reached by all, save what a
-	// NetworkPolicy of their own or the other end's policy refuses, other machines and the metadata address.
-	Open []OpenNamespaces `json:"open,omitzero"`
-	// Sets are named groups of addresses, for rules to name.
-	Sets []AddressSet `json:"sets,omitzero"`
-	// Rules are the connections that are allowed.
-	Rules []NetworkRule `json:"rules,omitzero"`
-	// Metadata are the pods that may reach 169.254.169.254, where clouds keep the credentials of machines.
-	Metadata []NetworkPeer `json:"metadata,omitzero"`
-	// MetadataFromHosts lets workers themselves reach it, and pods with hostNetwork, which cannot be told from them.
-	MetadataFromHosts bool `json:"metadataFromHosts,omitempty"`
+// Isolation says what pods may do to the machine they run on, and how much of it they may take.
+type Isolation struct {
+	// Classes are kinds of pods, beside restricted, baseline and privileged, which are always there. A pod names its class by the
+	// label ashlar.dev/class; without it, it is restricted.
+	Classes []PodClass `json:"classes,omitzero"`
+	// Grants say who may use which class, and where. Everybody may use restricted.
+	Grants []ClassGrant `json:"grants,omitzero"`
+	// Tiers are sizes of namespaces, beside standard, which is always there and is what a namespace has that no tier names.
+	Tiers []Tier `json:"tiers,omitzero"`
 }
 
-// OpenNamespaces are namespaces, by their name or by their labels: exactly one of both.
-type OpenNamespaces struct {
-	// Namespace is the name of one.
-	Namespace string `json:"namespace,omitempty"`
-	// Labels are what every such namespace has. Whoever may label a namespace so, opens it.
-	Labels map[string]string `json:"labels,omitzero"`
-}
-
-// AddressSet is a named group of addresses.
-type AddressSet struct {
-	// Name is a DNS label, unique among the sets.
+// PodClass is what some pods may do beyond a standard, and the most they may take of a machine's disk and network.
+type PodClass struct {
+	// Name is a DNS label, unique among the classes. One of restricted, baseline or privileged changes that class' ceilings alone.
 	Name string `json:"name"`
-	// CIDRs are its IPv4 ranges, none within another.
-	CIDRs []string `json:"cidrs"`
+	// Standard is the Pod Security Standard that the class begins from: restricted (what it is if left out) or baseline.
+	Standard string `json:"standard,omitempty"`
+	// Relax are controls of that standard that do not hold, as the Pod Security Standards call them: `ashlar isolation classes`
+	// lists them.
+	Relax []string `json:"relax,omitzero"`
+	// Capabilities are what its containers may add beyond the standard, as NET_ADMIN.
+	Capabilities []string `json:"capabilities,omitzero"`
+	// HostNamespaces are which of the machine's namespaces its pods may share: network, pid, ipc.
+	HostNamespaces []string `json:"hostNamespaces,omitzero"`
+	// HostPorts are ports of the machine that its containers may take.
+	HostPorts []PortRange `json:"hostPorts,omitzero"`
+	// HostPaths are directories of the machine that its pods may mount, with all in them.
+	HostPaths []HostPath `json:"hostPaths,omitzero"`
+	// RunAsUser are the users that its containers may be, beyond the standard. Left out: any that the standard allows.
+	RunAsUser []IDRange `json:"runAsUser,omitzero"`
+	// Seccomp are the profiles that its pods may name beyond the standard: Unconfined, or localhost/FILE.
+	Seccomp []string `json:"seccomp,omitzero"`
+	// SELinux are the options that its pods may set beyond the standard. What one leaves out may not be set.
+	SELinux []SELinuxOptions `json:"seLinux,omitzero"`
+	// ReadOnlyRoot: its containers cannot write to their own root.
+	ReadOnlyRoot bool `json:"readOnlyRoot,omitempty"`
+	// HostUsers: its pods' users may be the machine's own. Left out: those of pods are others wherever the kernel can tell them apart.
+	HostUsers bool `json:"hostUsers,omitempty"`
+	// Disk is the most that each of its pods may take of the machine's disk. Left out: as much as there is.
+	Disk DiskCeiling `json:"disk,omitzero"`
+	// Network is the most that each of its pods may take of the network. Left out: as much as there is.
+	Network NetworkCeiling `json:"network,omitzero"`
 }
 
-// NetworkRule is one allowed way of connecting. It opens the source's egress and the destination's ingress, where these are pods.
-type NetworkRule struct {
-	// Name is a DNS label, unique among the rules. `ashlar network why` names the rule that decides by it.
+// PortRange is a range of ports.
+type PortRange struct {
+	// From is its first.
+	From int `json:"from"`
+	// To is its last.
+	To int `json:"to"`
+}
+
+// IDRange is a range of user ids.
+type IDRange struct {
+	// From is its first.
+	From int `json:"from"`
+	// To is its last.
+	To int `json:"to"`
+}
+
+// HostPath is a directory of machines.
+type HostPath struct {
+	// Prefix is its absolute path.
+	Prefix string `json:"prefix"`
+	// ReadOnly: it can be mounted only to be read.
+	ReadOnly bool `json:"readOnly,omitempty"`
+}
+
+// SELinuxOptions is a context, or a part of one.
+type SELinuxOptions struct {
+	// User is a user of SELinux.
+	User string `json:"user,omitempty"`
+	// Role is a role of SELinux.
+	Role string `json:"role,omitempty"`
+	// Type is what a process is to the policy, as container_t.
+	Type string `json:"type,omitempty"`
+	// Level is its range of categories, as s0:c1,c2.
+	Level string `json:"level,omitempty"`
+}
+
+// DiskCeiling is the most that a pod may read and write of the machine's disk, in bytes and operations per second.
+type DiskCeiling struct {
+	// Read and Write are bytes per second, as 20Mi.
+	Read string `json:"read,omitempty"`
+	// Write is as read.
+	Write string `json:"write,omitempty"`
+	// ReadOps and WriteOps are operations per second.
+	ReadOps int `json:"readOps,omitempty"`
+	// WriteOps is as readOps.
+	WriteOps int `json:"writeOps,omitempty"`
+}
+
+// NetworkCeiling is the most that a pod may receive and send, in bits per second.
+type NetworkCeiling struct {
+	// Ingress is what it receives, as 100M.
+	Ingress string `json:"ingress,omitempty"`
+	// Egress is what it sends.
+	Egress string `json:"egress,omitempty"`
+}
+
+// ClassGrant lets some use a class. Whoever makes a pod may use what they are granted; a pod that a controller makes, what its
+// ServiceAccount is granted.
+type ClassGrant struct {
+	// Class is the name of one.
+	Class string `json:"class"`
+	// Namespaces are where; they get the Pod Security label that the class needs.
+	Namespaces []string `json:"namespaces"`
+	// Users are people, robots and machines, by the names that the API knows them by.
+	Users []string `json:"users,omitzero"`
+	// Groups are theirs.
+	Groups []string `json:"groups,omitzero"`
+	// ServiceAccounts are names in those namespaces; "*" is each.
+	ServiceAccounts []string `json:"serviceAccounts,omitzero"`
+}
+
+// Tier is how much the pods of a namespace may take together, and what a container has that does not say.
+type Tier struct {
+	// Name is a DNS label, unique among the tiers; standard changes the one that is always there.
 	Name string `json:"name"`
-	// From are those who connect.
-	From NetworkPeer `json:"from"`
-	// To are those who are connected to. Pods behind a Service are meant as themselves: policy sees their addresses and ports.
-	To NetworkPeer `json:"to"`
-	// Ports that are connected to. Left out: all, of every protocol.
-	Ports []NetworkPort `json:"ports,omitzero"`
-}
-
-// NetworkPeer is one end of a rule, of exactly one kind: pods (namespace, namespaceLabels, podLabels), ranges of addresses
-// (cidrs, except), a set of them (set), or the API servers (api).
-type NetworkPeer struct {
-	// Namespace is the one that the pods are in; "*" is all.
-	Namespace string `json:"namespace,omitempty"`
-	// NamespaceLabels are what the pods' namespaces have, instead of a name.
-	NamespaceLabels map[string]string `json:"namespaceLabels,omitzero"`
-	// PodLabels are what the pods have. Left out: every pod there.
-	PodLabels map[string]string `json:"podLabels,omitzero"`
-	// CIDRs are IPv4 ranges. Of one that has the cluster's own in it, such as 0.0.0.0/0, those are not meant.
-	CIDRs []string `json:"cidrs,omitzero"`
-	// Except are ranges within the CIDRs that are not meant.
-	Except []string `json:"except,omitzero"`
-	// Set is the name of one of spec.network.policy.sets.
-	Set string `json:"set,omitempty"`
-	// API is the API servers, at their load balancer: only as the end that is connected to.
-	API bool `json:"api,omitempty"`
-}
-
-// NetworkPort is a port, or a range of them, of one protocol.
-type NetworkPort struct {
-	// Protocol is TCP, UDP or SCTP. Left out: TCP.
-	Protocol string `json:"protocol,omitempty"`
-	// Port is its number. Left out: all of the protocol's.
-	Port int `json:"port,omitempty"`
-	// EndPort is the last of a range that begins at port.
-	EndPort int `json:"endPort,omitempty"`
-}
-
-// Protocols of ports.
-const (
-	ProtocolTCP  = "TCP"
-	ProtocolUDP  = "UDP"
-	ProtocolSCTP = "SCTP"
-)
-
-// EveryNamespace is the namespace of a peer that is in whichever.
-const EveryNamespace = "*"
-
-// IsPods says whether the peer is of the kind that has namespaces and labels.
-func (p NetworkPeer) IsPods() bool {
-	return p.Namespace != "" || p.NamespaceLabels != nil || p.PodLabels != nil
-}
-
-// Opens says whether a namespace is declared open.
-func (p NetworkPolicy) Opens(namespace string, labels map[string]string) bool {
-	return slices.ContainsFunc(p.Open, func(o OpenNamespaces) bool { return o.Has(namespace, labels) })
-}
-
-// Has says whether a namespace is one of these.
-func (o OpenNamespaces) Has(namespace string, labels map[string]string) bool {
-	if o.Namespace != "" {
-		return o.Namespace == namespace
-	}
-	for key, want := range o.Labels {
-		if have, ok := labels[key]; !ok || have != want {
-			return false
-		}
-	}
-	return len(o.Labels) > 0
+	// Namespaces are those of the tier.
+	Namespaces []OpenNamespaces `json:"namespaces,omitzero"`
+	// Quota is the most of each resource, as a ResourceQuota names them.
+	Quota map[string]string `json:"quota,omitzero"`
+	// Requests are what a container has that names none: cpu, memory, ephemeral-storage.
+	Requests map[string]string `json:"requests,omitzero"`
+	// Limits are as requests.
+	Limits map[string]string `json:"limits,omitzero"`
+	// Most is the largest limit that a container may name.
+	Most map[string]string `json:"most,omitzero"`
 }

@@ -15,7 +15,7 @@ import (
 
 // What users and editors read about the file comes from here, so that it cannot say something else than the code.
 //
-//go:embed types.go access.go aws.go exposure.go isolation.go ssh.go
+//go:embed types.go access.go aws.go exposure.go isolation.go networkpolicy.go ssh.go
 var sources embed.FS
 
 // rules are what the schema says beyond the types, by path: as much of Validate as an editor can check alone.
@@ -155,7 +155,7 @@ func describeFields(path string, v reflect.Value, docs map[string]string) []fiel
 // describeCluster reads the types and what is written about them.
 func describeCluster() []field {
 	docs := map[string]string{}
-	for _, name := range []string{"types.go", "access.go", "aws.go", "exposure.go", "isolation.go", "ssh.go"} {
+	for _, name := range []string{"types.go", "access.go", "aws.go", "exposure.go", "isolation.go", "networkpolicy.go", "ssh.go"} {
 		source, err := sources.ReadFile(name)
 		if err == nil {
 			err = readDocs(docs, name, source)

@@ -48,6 +48,8 @@ type Spec struct {
 	Authentication Authentication `json:"authentication,omitempty"`
 	// Authorization says what pods may ask of the API.
 	Authorization Authorization `json:"authorization,omitempty"`
+	// Isolation says what pods may do to their machine, and how much of it they may take.
+	Isolation Isolation `json:"isolation,omitzero"`
 	// SSH says which groups of users may become root on which machines by `ashlar ssh`, beside the operator. Left out: none.
 	SSH []SSHGrant `json:"ssh,omitzero"`
 	// Exposure says what the internet may reach.
