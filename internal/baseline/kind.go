@@ -37,6 +37,8 @@ var kinds = map[schema.GroupVersionKind]kind{
 	apps.WithKind("Deployment"):                        {resource: apps.WithResource("deployments"), namespaced: true},
 	netw.WithKind("NetworkPolicy"):                     {resource: netw.WithResource("networkpolicies"), namespaced: true},
 	pdb.WithKind("PodDisruptionBudget"):                {resource: pdb.WithResource("poddisruptionbudgets"), namespaced: true},
+	admit.WithKind("MutatingAdmissionPolicy"):          {resource: admit.WithResource("mutatingadmissionpolicies")},
+	admit.WithKind("MutatingAdmissionPolicyBinding"):   {resource: admit.WithResource("mutatingadmissionpolicybindings")},
 	admit.WithKind("ValidatingAdmissionPolicy"):        {resource: admit.WithResource("validatingadmissionpolicies")},
 	admit.WithKind("ValidatingAdmissionPolicyBinding"): {resource: admit.WithResource("validatingadmissionpolicybindings")},
 }

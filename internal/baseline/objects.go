@@ -53,6 +53,10 @@ type Input struct {
 	Members bool
 	// ServiceAccounts are the classes whose roles the cluster has.
 	ServiceAccounts []v1alpha1.ServiceAccountClass
+	// Isolation has the classes of pods that are not built in.
+	Isolation v1alpha1.Isolation
+	// UserNamespaces: the kernel of every worker can give pods users that are not its own.
+	UserNamespaces bool
 	// UpstreamDNS are servers to ask about other names; none: they do not exist.
 	UpstreamDNS []netip.Addr
 }
@@ -64,6 +68,7 @@ type view struct {
 	ModelRoles                                                               []string
 	DNSReplicas                                                              int
 	CorefileDigest                                                           string
+	Silent                                                                   silent
 }
 
 func (in Input) validate() error {
@@ -94,6 +99,7 @@ func Objects(in Input) ([]*unstructured.Unstructured, error) {
 		GroupAdmins: unit.GroupAdmins, GroupAPIServers: unit.GroupAPIServers,
 		GroupCalicoCNI: unit.GroupCalicoCNI, GroupCalico: unit.GroupCalico, GroupBaseline: unit.GroupBaseline,
 		CorefileDigest: digest(string(dns), in.ClusterDomain, fmt.Sprint(in.UpstreamDNS)),
+		Silent:         silentOf(in.Isolation),
 	}
 	out, err := modelRoles(in.ServiceAccounts)
 	if err != nil {
@@ -153,7 +159,7 @@ func render(name string, v view) ([]*unstructured.Unstructured, error) {
 		return nil, err
 	}
 	t, err := template.New(name).Option("missingkey=error").
-		Funcs(template.FuncMap{"list": func(s ...string) []string { return s }, "join": strings.Join}).Parse(string(source))
+		Funcs(template.FuncMap{"list": func(s ...string) []string { return s }, "join": strings.Join, "cel": celList}).Parse(string(source))
 	if err != nil {
 		return nil, err
 	}
