@@ -12,12 +12,12 @@ import (
 
 // ofPod is a violation of the pod's own, if the condition holds.
 func ofPod(control, field, condition, value string) string {
-	return fmt.Sprintf(`(%s ? [%s + %s] : [])`, condition, strconv.Quote(control+": "+field+" is "), value)
+	return fmt.Sprintf(`(%s ? [%s + (%s)] : [])`, condition, strconv.Quote(control+": "+field+" is "), value)
 }
 
 // ofContainers is a violation of each container for which the condition holds.
 func ofContainers(control, field, condition, value string) string {
-	return fmt.Sprintf(`variables.containers.filter(e, %s).map(e, %s + string(e.at) + %s + %s)`, condition, strconv.Quote(control+": "),
+	return fmt.Sprintf(`variables.containers.filter(e, %s).map(e, %s + string(e.at) + %s + (%s))`, condition, strconv.Quote(control+": "),
 		strconv.Quote("."+field+" is "), value)
 }
 
