@@ -141,8 +141,10 @@ func driftIsNamedAndRepaired(t *testing.T, ctx context.Context, config *rest.Con
 			"ValidatingAdmissionPolicy ashlar-no-long-lived-tokens: has been added to: spec.matchConditions"},
 		"admission narrowed": {edit(admit.WithResource("validatingadmissionpolicybindings"), "", "ashlar-no-long-lived-tokens", `{"spec":{"matchResources":{"namespaceSelector":{"matchLabels":{"a":"b"}}}}}`),
 			"ValidatingAdmissionPolicyBinding ashlar-no-long-lived-tokens: has been added to: spec.matchResources"},
-		"our labels removed": {edit(core.WithResource("limitranges"), "default", "defaults", `{"metadata":{"labels":null}}`),
-			"LimitRange default/defaults: differs in metadata.labels"},
+		"our labels removed": {edit(netw.WithResource("networkpolicies"), "kube-system", "coredns", `{"metadata":{"labels":null}}`),
+			"NetworkPolicy kube-system/coredns: differs in metadata.labels"},
+		"limits taken from pods": {edit(admit.WithResource("mutatingadmissionpolicies"), "", "ashlar-resources", `{"spec":{"matchConstraints":{"namespaceSelector":{"matchLabels":{"a":"b"}}}}}`),
+			"MutatingAdmissionPolicy ashlar-resources"},
 		"token mounted": {edit(core.WithResource("serviceaccounts"), "default", "default", `{"automountServiceAccountToken":true}`),
 			"ServiceAccount default/default: differs in automountServiceAccountToken"},
 		"DNS configured": {edit(core.WithResource("configmaps"), "kube-system", "coredns", `{"data":{"Corefile":".:53 {}"}}`),
@@ -232,6 +234,10 @@ func podsAreLimitedAndRestricted(t *testing.T, ctx context.Context, client dynam
 	if class, _, _ := unstructured.NestedString(got.Object, "status", "qosClass"); class != "Burstable" {
 		t.Errorf("a pod without limits is %s", class)
 	}
+	if priority, _, _ := unstructured.NestedInt64(got.Object, "spec", "priority"); priority != 1000 {
+		t.Errorf("a pod that names no priority has %d", priority)
+	}
+	containersAreLimited(t, ctx, pods, container)
 	// CoreDNS's own pods fit in their namespace.
 	for _, o := range objects(t, input()) {
 		if o.GetKind() != "Deployment" {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -53,6 +54,8 @@ type Input struct {
 	Members bool
 	// ServiceAccounts are the classes whose roles the cluster has.
 	ServiceAccounts []v1alpha1.ServiceAccountClass
+	// Isolation is what is declared of pods' classes and namespaces' tiers.
+	Isolation v1alpha1.Isolation
 	// UpstreamDNS are servers to ask about other names; none: they do not exist.
 	UpstreamDNS []netip.Addr
 }
@@ -64,6 +67,9 @@ type view struct {
 	ModelRoles                                                               []string
 	DNSReplicas                                                              int
 	CorefileDigest                                                           string
+	// Standard is the tier of namespaces that no other names, and Names what it limits.
+	Standard v1alpha1.Tier
+	Names    []string
 }
 
 func (in Input) validate() error {
@@ -93,6 +99,7 @@ func Objects(in Input) ([]*unstructured.Unstructured, error) {
 		Input: in, DNSReplicas: min(max(in.Workers, 1), 2),
 		GroupAdmins: unit.GroupAdmins, GroupAPIServers: unit.GroupAPIServers,
 		GroupCalicoCNI: unit.GroupCalicoCNI, GroupCalico: unit.GroupCalico, GroupBaseline: unit.GroupBaseline,
+		Standard: in.Isolation.StandardTier(), Names: slices.Sorted(maps.Keys(in.Isolation.StandardTier().Limits)),
 		CorefileDigest: digest(string(dns), in.ClusterDomain, fmt.Sprint(in.UpstreamDNS)),
 	}
 	out, err := modelRoles(in.ServiceAccounts)

@@ -31,6 +31,8 @@ type Snapshot struct {
 	RoleBindings        []*rbacv1.RoleBinding
 	ClusterRoleBindings []*rbacv1.ClusterRoleBinding
 	NetworkPolicies     []*networkingv1.NetworkPolicy
+	LimitRanges         []*corev1.LimitRange
+	ResourceQuotas      []*corev1.ResourceQuota
 }
 
 // Verb is what a Change does.
@@ -61,6 +63,10 @@ func (c Change) Name() string {
 		kind = "ServiceAccount"
 	case *networkingv1.NetworkPolicy:
 		kind = "NetworkPolicy"
+	case *corev1.LimitRange:
+		kind = "LimitRange"
+	case *corev1.ResourceQuota:
+		kind = "ResourceQuota"
 	}
 	if ns := c.Object.GetNamespace(); ns != "" {
 		return fmt.Sprintf("%s %s/%s", kind, ns, c.Object.GetName())

@@ -33,7 +33,7 @@ func Policies(classes []Class) []*unstructured.Unstructured {
 			// Of a pod that exists nothing else can change that a class speaks of. What other updates are about passes, so that
 			// a pod of before a class was changed can still be looked after, and goes when it is deleted.
 			"matchConditions": []any{map[string]any{"name": "new", "expression": `request.operation == "CREATE" || ` +
-				`request.subResource == "ephemeralcontainers" || ` + classOf("object") + " != " + classOf("oldObject")}},
+				`request.?subResource.orValue("") == "ephemeralcontainers" || ` + classOf("object") + " != " + classOf("oldObject")}},
 			"variables":   variables(classes),
 			"validations": validations(classes),
 		}),

@@ -36,6 +36,7 @@ func (c *Cluster) baselineObjects(ctx context.Context) ([]*unstructured.Unstruct
 		Workers:       len(d.WithRole(v1alpha1.RoleWorker)),
 		Members:       len(c.groups()) > 0,
 
+		Isolation:       c.Spec.Spec.Isolation,
 		ServiceAccounts: c.Spec.Spec.Authorization.ServiceAccounts,
 	})
 }
