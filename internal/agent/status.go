@@ -3,6 +3,7 @@ package agent
 import (
 	"time"
 
+	"ashlar.dev/ashlar/internal/selinux"
 	"ashlar.dev/ashlar/internal/unit"
 )
 
@@ -23,6 +24,8 @@ type Status struct {
 	HostKey *HostKeyStatus `json:"hostKey,omitempty"`
 	// Held are the serials of all certificates that it obtained and that have not expired, also those it has replaced.
 	Held []string `json:"held,omitempty"`
+	// SELinux is what its kernel does.
+	SELinux selinux.State `json:"selinux,omitzero"`
 	// Problems are sentences for people: Vault away, clock wrong, disk full, a certificate refused.
 	Problems []string `json:"problems,omitempty"`
 }
