@@ -55,6 +55,7 @@ func probeCommand() *cobra.Command {
 		},
 	}
 	cmd.AddCommand(connect, serve, reach, pipe, firstCommand(), witnessCommand(), watchCommand(), sinkCommand(), speedCommand(), hogCommand(), neighbourCommand())
+	cmd.AddCommand(selinuxProbes()...)
 	return cmd
 }
 
