@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"ashlar.dev/ashlar/internal/authz"
+	"ashlar.dev/ashlar/internal/contain"
+	"ashlar.dev/ashlar/internal/phase"
+	"ashlar.dev/ashlar/internal/ui"
+)
+
+func isolationExplainCommand(r *root) *cobra.Command {
+	var namespace string
+	var differing bool
+	cmd := &cobra.Command{
+		Use:   "explain POD",
+		Short: "Say which class a pod is of, and what its machine's kernel enforces on it",
+		Long: `Say which class a pod is of and why, who made it and whether they or its ServiceAccount may use that class, and what the kernel
+of its machine enforces on each container: its user, the filter of system calls, privileges, capabilities, the label of SELinux or
+AppArmor, namespaces, files and mounts, and the values of its cgroup. All of that is read on the machine, from the processes
+themselves, and stands beside what the pod says. A process can always give up what it was given: only what it has beyond
+the pod's words is a difference; limits of resources and mounts must be just as the pod says.
+
+Exits with 2 if the kernel does not do what the pod says, or nobody concerned may use the class.`,
+		Example: `  ashlar isolation explain web-0 --namespace shop
+  ashlar isolation explain web-0 -n shop --differing
+  ashlar isolation explain web-0 -n shop -o json`,
+		Args: cobra.ExactArgs(1),
+		RunE: r.withCluster(func(ctx context.Context, cmd *cobra.Command, c *phase.Cluster, args []string) error {
+			e, err := phase.Explain(ctx, c, namespace, args[0])
+			if err != nil {
+				return err
+			}
+			wrong := contain.Differing(e.Facts)
+			shown := *e
+			if differing {
+				shown.Facts = wrong
+			}
+			err = ui.Write(cmd.OutOrStdout(), r.format, shown, func(w io.Writer) error { return explanationTable(w, &shown) })
+			if err == nil && (len(wrong) > 0 || !e.Held()) {
+				err = errDiffers
+			}
+			return err
+		}),
+	}
+	cmd.Flags().StringVarP(&namespace, "namespace", "n", "default", "the pod's")
+	cmd.Flags().BoolVar(&differing, "differing", false, "of what the kernel does, show only what the pod does not say")
+	return cmd
+}
+
+func explanationTable(w io.Writer, e *phase.Explanation) error {
+	fmt.Fprintf(w, "pod %s on %s is of class %s: %s\n", e.Pod, e.Node, ui.Mark(w, e.Held(), e.Class), e.Because)
+	if err := usesTable(w, e.Class, e.Uses, e.Holders); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\n%s\n", kernelLine(e.Kernel))
+	return factsTable(w, e.Facts)
+}
+
+// usesTable says who asked for the class, what the API says to that, and who else may use it.
+func usesTable(w io.Writer, class string, uses []phase.Use, holders []authz.Holder) error {
+	for _, u := range uses {
+		may := "may not use it"
+		if u.Allowed {
+			may = "may use it"
+		}
+		fmt.Fprintf(w, "  %s, %s: %s%s\n", u.Role, u.Name(), ui.Mark(w, u.Allowed, may), after(": ", u.Reason))
+	}
+	if len(uses) == 1 {
+		fmt.Fprintln(w, "  who made it: no audit log of the API servers has that any more")
+	}
+	who := []string{}
+	if class == phase.ClassOfAll {
+		who = append(who, "everybody")
+	}
+	for _, h := range holders {
+		if class != phase.ClassOfAll && !slices.Contains(who, h.String()) {
+			who = append(who, h.String())
+		}
+	}
+	_, err := fmt.Fprintf(w, "  who may use it here: %s\n", strings.Join(who, ", "))
+	return err
+}
+
+// after puts something between, where there is something to put it before.
+func after(between, text string) string {
+	if text == "" {
+		return ""
+	}
+	return between + text
+}
+
+func kernelLine(k contain.Kernel) string {
+	module := "SELinux " + k.SELinux
+	if k.AppArmor {
+		module += ", AppArmor"
+	}
+	return fmt.Sprintf("kernel %s, cgroups of version %d, %s", k.Release, k.Cgroups, module)
+}
+
+func factsTable(w io.Writer, facts []contain.Fact) error {
+	differ := contain.Differing(facts)
+	header := []string{"CONTAINER", "WHAT", "THE POD SAYS", "THE KERNEL DOES"}
+	if len(differ) > 0 {
+		header = append(header, "DIFFERENCE")
+	}
+	var rows [][]string
+	for _, f := range facts {
+		name := f.Container
+		if f.Process != "" {
+			name += ", process " + f.Process
+		}
+		row := []string{name, f.What, f.Says, ui.Mark(w, f.Differs == "", f.Kernel)}
+		if len(differ) > 0 {
+			row = append(row, f.Differs)
+		}
+		rows = append(rows, row)
+	}
+	if len(rows) > 0 {
+		if err := ui.Rows(w, header, rows); err != nil {
+			return err
+		}
+	}
+	verdict := "the kernel does what the pod says"
+	if len(differ) > 0 {
+		verdict = fmt.Sprintf("the kernel does otherwise than the pod says: %d differ", len(differ))
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", ui.Mark(w, len(differ) == 0, verdict))
+	return err
+}
