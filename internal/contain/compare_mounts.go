@@ -17,15 +17,18 @@ var kernelTypes = []string{"proc", "sysfs", "tmpfs", "devtmpfs", "devpts", "mque
 // mounted is what the container sees of files.
 func (s saying) mounted(c Container, m Machine) []Fact {
 	out := []Fact{s.root(c), s.proc(c, m.Kernel)}
-	var known []string
+	var known, open []string
 	for _, v := range s.mounts {
 		known = append(known, settle(v.MountPath))
+		if s.volume(v.Name).HostPath != nil || v.MountPropagation != nil && *v.MountPropagation != corev1.MountPropagationNone {
+			open = append(open, settle(v.MountPath)) // what the machine has mounted in it comes along
+		}
 		out = append(out, s.mount(v, c, m.Mounts))
 	}
 	for _, has := range c.Mounts {
 		at := settle(has.At)
-		below := slices.ContainsFunc(known, func(k string) bool { return within(k, at) })
-		if at == "/" || below || at == s.message || slices.Contains(runtimeFiles, at) || kernels(at, has.Type) {
+		below := slices.ContainsFunc(open, func(k string) bool { return within(k, at) })
+		if at == "/" || below || slices.Contains(known, at) || at == s.message || slices.Contains(runtimeFiles, at) || kernels(at, has.Type) {
 			continue
 		}
 		f := Fact{What: at, Says: "nothing there", Kernel: describe(has, m.Mounts, "")}

@@ -95,6 +95,7 @@ func TestEveryWeaknessIsNamed(t *testing.T) {
 			mountAt(c, "/dev/x").Type = "tmpfs"
 		}, "/scratch", "not mounted"},
 		"a mount that nobody names": {"strict", func(c *Container, _ *Kernel) { c.Mounts = append(c.Mounts, Mount{At: "/x", Type: "ext4"}) }, "/x", "neither"},
+		"one in a volume":           {"strict", func(c *Container, _ *Kernel) { c.Mounts = append(c.Mounts, Mount{At: "/scratch/x", Type: "tmpfs"}) }, "/scratch/x", "neither"},
 		"files below /dev":          {"strict", func(c *Container, _ *Kernel) { c.Mounts = append(c.Mounts, Mount{At: "/dev/x", Type: "ext4"}) }, "/dev/x", "neither"},
 		"a better class of service": {"plain", func(c *Container, _ *Kernel) { c.Cgroup.QoS = "Guaranteed" }, "class of service", "/kubepods"},
 		"more cpu":                  {"strict", func(c *Container, _ *Kernel) { c.Cgroup.Own.CPU = 500 }, "cpu", "more"},
