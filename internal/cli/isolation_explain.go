@@ -129,7 +129,7 @@ func factsTable(w io.Writer, facts []contain.Fact) error {
 	}
 	verdict := "the kernel does what the pod says"
 	if len(differ) > 0 {
-		verdict = fmt.Sprintf("the kernel does otherwise than the pod says: %d differ", len(differ))
+		verdict = fmt.Sprintf("the kernel does otherwise than the pod says: %d of %d", len(differ), len(facts))
 	}
 	_, err := fmt.Fprintf(w, "\n%s\n", ui.Mark(w, len(differ) == 0, verdict))
 	return err
