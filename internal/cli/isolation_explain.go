@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -16,10 +17,11 @@ import (
 )
 
 func isolationExplainCommand(r *root) *cobra.Command {
-	var namespace string
+	var namespace, manifest string
 	var differing bool
+	var as authz.Subject
 	cmd := &cobra.Command{
-		Use:   "explain POD",
+		Use:   "explain [POD]",
 		Short: "Say which class a pod is of, and what its machine's kernel enforces on it",
 		Long: `Say which class a pod is of and why, who made it and whether they or its ServiceAccount may use that class, and what the kernel
 of its machine enforces on each container: its user, the filter of system calls, privileges, capabilities, the label of SELinux or
@@ -27,31 +29,55 @@ AppArmor, namespaces, files and mounts, and the values of its cgroup. All of tha
 themselves, and stands beside what the pod says. A process can always give up what it was given: only what it has beyond
 the pod's words is a difference; limits of resources and mounts must be just as the pod says.
 
-Exits with 2 if the kernel does not do what the pod says, or nobody concerned may use the class.`,
+With --manifest it is about pods that are not there yet, of a file: pods themselves, or what makes them. The API is asked whether it would take
+them, as the operator, or as what makes them, or as --as; nothing is made.
+
+Exits with 2 if the kernel does not do what the pod says, or nobody concerned may use the class, or the API would refuse a pod.`,
 		Example: `  ashlar isolation explain web-0 --namespace shop
   ashlar isolation explain web-0 -n shop --differing
-  ashlar isolation explain web-0 -n shop -o json`,
-		Args: cobra.ExactArgs(1),
-		RunE: r.withCluster(func(ctx context.Context, cmd *cobra.Command, c *phase.Cluster, args []string) error {
-			e, err := phase.Explain(ctx, c, namespace, args[0])
-			if err != nil {
-				return err
+  ashlar isolation explain --manifest web.yaml --as alice --group developers`,
+		Args: func(_ *cobra.Command, args []string) error {
+			switch {
+			case len(args) > 1:
+				return fmt.Errorf("%q is an argument too many", args[1])
+			case len(args) == 1 && manifest != "":
+				return errors.New("either a pod or --manifest")
+			case len(args) == 0 && manifest == "":
+				return errors.New("which pod? Name it, or a file by --manifest")
 			}
-			wrong := contain.Differing(e.Facts)
-			shown := *e
-			if differing {
-				shown.Facts = wrong
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if manifest != "" {
+				return r.foresee(cmd, manifest, namespace, as)
 			}
-			err = ui.Write(cmd.OutOrStdout(), r.format, shown, func(w io.Writer) error { return explanationTable(w, &shown) })
-			if err == nil && (len(wrong) > 0 || !e.Held()) {
-				err = errDiffers
-			}
-			return err
-		}),
+			return r.withCluster(func(ctx context.Context, cmd *cobra.Command, c *phase.Cluster, args []string) error {
+				e, err := phase.Explain(ctx, c, namespace, args[0])
+				if err != nil {
+					return err
+				}
+				return explained(cmd, r.format, *e, differing)
+			})(cmd, args)
+		},
 	}
-	cmd.Flags().StringVarP(&namespace, "namespace", "n", "default", "the pod's")
+	cmd.Flags().StringVarP(&namespace, "namespace", "n", "default", "the pod's; of a file, where it names none")
 	cmd.Flags().BoolVar(&differing, "differing", false, "of what the kernel does, show only what the pod does not say")
+	cmd.Flags().StringVar(&manifest, "manifest", "", "a file of pods that are not there yet; - for standard input")
+	cmd.Flags().StringVar(&as.User, "as", "", "with --manifest: who would make them")
+	cmd.Flags().StringSliceVar(&as.Groups, "group", nil, "with --as: a group of theirs, repeatable")
 	return cmd
+}
+
+func explained(cmd *cobra.Command, format ui.Format, e phase.Explanation, differing bool) error {
+	wrong, held := contain.Differing(e.Facts), e.Held()
+	if differing {
+		e.Facts = append([]contain.Fact{}, wrong...)
+	}
+	err := ui.Write(cmd.OutOrStdout(), format, e, func(w io.Writer) error { return explanationTable(w, &e) })
+	if err == nil && (len(wrong) > 0 || !held) {
+		err = errDiffers
+	}
+	return err
 }
 
 func explanationTable(w io.Writer, e *phase.Explanation) error {
@@ -66,26 +92,37 @@ func explanationTable(w io.Writer, e *phase.Explanation) error {
 // usesTable says who asked for the class, what the API says to that, and who else may use it.
 func usesTable(w io.Writer, class string, uses []phase.Use, holders []authz.Holder) error {
 	for _, u := range uses {
-		may := "may not use it"
-		if u.Allowed {
-			may = "may use it"
-		}
-		fmt.Fprintf(w, "  %s, %s: %s%s\n", u.Role, u.Name(), ui.Mark(w, u.Allowed, may), after(": ", u.Reason))
+		fmt.Fprintf(w, "  %s\n", useLine(w, u))
 	}
 	if len(uses) == 1 {
 		fmt.Fprintln(w, "  who made it: no audit log of the API servers has that any more")
 	}
-	who := []string{}
-	if class == phase.ClassOfAll {
-		who = append(who, "everybody")
+	_, err := fmt.Fprintf(w, "  who may use it here: %s\n", holderNames(class == phase.ClassOfAll, holders))
+	return err
+}
+
+func useLine(w io.Writer, u phase.Use) string {
+	may := "may not use it"
+	if u.Allowed {
+		may = "may use it"
 	}
+	return fmt.Sprintf("%s, %s: %s%s", u.Role, u.Name(), ui.Mark(w, u.Allowed, may), after(": ", u.Reason))
+}
+
+func holderNames(everybody bool, holders []authz.Holder) string {
+	if everybody {
+		return "everybody"
+	}
+	var who []string
 	for _, h := range holders {
-		if class != phase.ClassOfAll && !slices.Contains(who, h.String()) {
+		if !slices.Contains(who, h.String()) {
 			who = append(who, h.String())
 		}
 	}
-	_, err := fmt.Fprintf(w, "  who may use it here: %s\n", strings.Join(who, ", "))
-	return err
+	if len(who) == 0 {
+		return "nobody"
+	}
+	return strings.Join(who, ", ")
 }
 
 // after puts something between, where there is something to put it before.

@@ -60,11 +60,11 @@ func (s saying) cpuShare(c Container) Fact {
 func (s saying) memory(c Container) Fact {
 	const page = 4096
 	want := s.resources.Limits.Memory().Value()
-	f := Fact{What: "memory", Says: bytes(want), Kernel: bytes(c.Cgroup.Own.Memory)}
+	f := Fact{What: "memory", Says: amount(want), Kernel: amount(c.Cgroup.Own.Memory)}
 	return same(f, want != 0, want/page*page, c.Cgroup.Own.Memory/page*page)
 }
 
-func bytes(n int64) string {
+func amount(n int64) string {
 	if n == 0 {
 		return "no limit"
 	}
@@ -115,7 +115,7 @@ func (w Ceilings) compare(c Container, pod *corev1.Pod) []Fact {
 		want, have int64
 		unit       func(int64) string
 	}{
-		{"disk, read", w.Read, has.Read, bytes}, {"disk, write", w.Write, has.Write, bytes},
+		{"disk, read", w.Read, has.Read, amount}, {"disk, write", w.Write, has.Write, amount},
 		{"disk, reads", w.ReadOps, has.ReadOps, count}, {"disk, writes", w.WriteOps, has.WriteOps, count},
 		{"network, in", w.In, speed(c.Shaped, "in"), bits}, {"network, out", w.Out, speed(c.Shaped, "out"), bits},
 	} {

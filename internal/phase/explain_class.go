@@ -1,9 +1,12 @@
 package phase
 
 import (
+	"context"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/client-go/kubernetes"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/contain"
@@ -49,4 +52,9 @@ func ceilingsOf(k v1alpha1.PodClass) (contain.Ceilings, error) {
 		*to = q.Value()
 	}
 	return out, nil
+}
+
+// options are all classes, as a pod would fare in each.
+func (c *Cluster) options(context.Context, kubernetes.Interface, *corev1.Pod) ([]Option, error) {
+	return []Option{}, nil
 }

@@ -98,6 +98,48 @@ if [ -d /sys/fs/cgroup/memory ]; then echo /sys/fs/cgroup/memory$(grep memory /p
 	}
 }
 
+// TestForesee: the API says what it would do with pods of a file, as whoever would make them; nothing is made.
+func TestForesee(t *testing.T) {
+	const ns = "foresee"
+	t.Cleanup(func() { kubectl(t, "delete", "namespace", ns, "--wait=false", "--ignore-not-found") })
+	apply(t, fmt.Sprintf(`{apiVersion: v1, kind: Namespace, metadata: {name: %s, labels: {pod-security.kubernetes.io/enforce: restricted}}}`, ns))
+	kubectl(t, "wait", "serviceaccount/default", "--namespace="+ns, "--for=create", "--timeout=30s")
+	foresee := func(manifest string, args ...string) ([]phase.Foresight, int) {
+		t.Helper()
+		out, code := tryWith(manifest, append([]string{"-f", file, "-o", "json", "isolation", "explain", "--manifest", "-"}, args...)...)
+		var found []phase.Foresight
+		if err := json.Unmarshal([]byte(out), &found); err != nil {
+			t.Fatalf("exit %d, not JSON: %v\n%s", code, err, out)
+		}
+		return found, code
+	}
+	good := fmt.Sprintf(explained, ns, "nowhere/nothing:1")
+	found, code := foresee(good)
+	if code != 0 || len(found) != 1 || !found[0].Accepted || found[0].Class != phase.ClassOfAll {
+		t.Errorf("a pod that is as it must be: exit %d, %+v", code, found)
+	}
+	bad := strings.Replace(good, "readOnlyRootFilesystem: true", "privileged: true", 1)
+	bad = strings.Replace(bad, "allowPrivilegeEscalation: false, ", "", 1)
+	if found, code = foresee(bad); code != 2 || found[0].Accepted || !strings.Contains(found[0].Answer, "privileged") {
+		t.Errorf("a privileged one: exit %d, %+v", code, found)
+	}
+	if found, code = foresee(good, "--as", "nobody-here"); code != 2 || found[0].Accepted || !strings.Contains(found[0].Answer, "nobody-here") {
+		t.Errorf("one made by somebody who may make none: exit %d, %+v", code, found)
+	}
+	job := fmt.Sprintf(`{apiVersion: batch/v1, kind: Job, metadata: {name: j, namespace: %s}, spec: {template: {spec: {hostPID: true, restartPolicy: Never, containers: [{name: a, image: b}]}}}}`, ns)
+	if found, code = foresee(job); code != 2 || found[0].Accepted || found[0].Uses[0].Who.User != "system:serviceaccount:kube-system:job-controller" {
+		t.Errorf("what a controller would make: exit %d, %+v", code, found)
+	}
+	if out := kubectl(t, "get", "pods,jobs", "--namespace="+ns, "-o", "name"); strings.TrimSpace(out) != "" {
+		t.Errorf("something was made: %s", out)
+	}
+	for _, args := range [][]string{{}, {"a", "b"}, {"a", "--manifest", "-"}, {"--manifest", "/nowhere"}} {
+		if out, code := try(append([]string{"-f", file, "isolation", "explain"}, args...)...); code != 64 {
+			t.Errorf("%v: exit %d, %s", args, code, out)
+		}
+	}
+}
+
 // factOf is the one about something that differs, or the first about it.
 func factOf(e phase.Explanation, what string) contain.Fact {
 	var first contain.Fact
