@@ -82,22 +82,25 @@ func explained(cmd *cobra.Command, format ui.Format, e phase.Explanation, differ
 
 func explanationTable(w io.Writer, e *phase.Explanation) error {
 	fmt.Fprintf(w, "pod %s on %s is of class %s: %s\n", e.Pod, e.Node, ui.Mark(w, e.Held(), e.Class), e.Because)
-	if err := usesTable(w, e.Class, e.Uses, e.Holders); err != nil {
+	if err := usesTable(w, e.Uses, e.Holders); err != nil {
 		return err
+	}
+	for _, v := range e.Refuses {
+		fmt.Fprintf(w, "  %s\n", ui.Mark(w, false, "the class does not allow "+v.String()))
 	}
 	fmt.Fprintf(w, "\n%s\n", kernelLine(e.Kernel))
 	return factsTable(w, e.Facts)
 }
 
 // usesTable says who asked for the class, what the API says to that, and who else may use it.
-func usesTable(w io.Writer, class string, uses []phase.Use, holders []authz.Holder) error {
+func usesTable(w io.Writer, uses []phase.Use, holders []authz.Holder) error {
 	for _, u := range uses {
 		fmt.Fprintf(w, "  %s\n", useLine(w, u))
 	}
 	if len(uses) == 1 {
 		fmt.Fprintln(w, "  who made it: no audit log of the API servers has that any more")
 	}
-	_, err := fmt.Fprintf(w, "  who may use it here: %s\n", holderNames(class == phase.ClassOfAll, holders))
+	_, err := fmt.Fprintf(w, "  who may use it here: %s\n", holderNames(holders))
 	return err
 }
 
@@ -109,12 +112,12 @@ func useLine(w io.Writer, u phase.Use) string {
 	return fmt.Sprintf("%s, %s: %s%s", u.Role, u.Name(), ui.Mark(w, u.Allowed, may), after(": ", u.Reason))
 }
 
-func holderNames(everybody bool, holders []authz.Holder) string {
-	if everybody {
-		return "everybody"
-	}
+func holderNames(holders []authz.Holder) string {
 	var who []string
 	for _, h := range holders {
+		if h.Group == "system:authenticated" && h.User == "" {
+			return "everybody"
+		}
 		if !slices.Contains(who, h.String()) {
 			who = append(who, h.String())
 		}

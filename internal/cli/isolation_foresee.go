@@ -75,13 +75,13 @@ func optionsTable(w io.Writer, options []phase.Option) error {
 	for _, o := range options {
 		allows := ui.Mark(w, true, "yes")
 		var against []string
-		for _, r := range o.Refuses {
-			against = append(against, fmt.Sprintf("%s: %s is %s", r.Control, r.Field, r.Value))
+		for _, v := range o.Refuses {
+			against = append(against, v.String())
 		}
 		if len(against) > 0 {
 			allows = ui.Mark(w, false, "no")
 		}
-		rows = append(rows, []string{o.Class, allows, holderNames(o.Everybody, o.Holders), strings.Join(against, "; ")})
+		rows = append(rows, []string{o.Class, allows, holderNames(o.Holders), strings.Join(against, "; ")})
 	}
 	if len(rows) == 0 {
 		return nil

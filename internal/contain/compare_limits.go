@@ -117,7 +117,7 @@ func (w Ceilings) compare(c Container, pod *corev1.Pod) []Fact {
 	}{
 		{"disk, read", w.Read, has.Read, amount}, {"disk, write", w.Write, has.Write, amount},
 		{"disk, reads", w.ReadOps, has.ReadOps, count}, {"disk, writes", w.WriteOps, has.WriteOps, count},
-		{"network, in", w.In, speed(c.Shaped, "in"), bits}, {"network, out", w.Out, speed(c.Shaped, "out"), bits},
+		{"network, in", w.In / 8 * 8, speed(c.Shaped, "in"), bits}, {"network, out", w.Out / 8 * 8, speed(c.Shaped, "out"), bits},
 	} {
 		if r.want == 0 && r.have == 0 || strings.HasPrefix(r.what, "network") && pod.Spec.HostNetwork {
 			continue

@@ -19,6 +19,7 @@ import (
 	"ashlar.dev/ashlar/internal/authz"
 	"ashlar.dev/ashlar/internal/claim"
 	"ashlar.dev/ashlar/internal/contain"
+	"ashlar.dev/ashlar/internal/isolation"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
 )
@@ -34,6 +35,8 @@ type Explanation struct {
 	Uses []Use `json:"uses"`
 	// Holders are all who may use that class here.
 	Holders []authz.Holder `json:"holders"`
+	// Refuses is what the class does not allow of what the pod is: it was made before the class was as it is now, or past admission.
+	Refuses []isolation.Violation `json:"refuses"`
 	// Kernel is the machine's, and Facts what it does, beside what the pod says.
 	Kernel contain.Kernel `json:"kernel"`
 	Facts  []contain.Fact `json:"facts"`
@@ -57,9 +60,9 @@ func (u Use) Name() string {
 	return u.Who.String()
 }
 
-// Held says whether somebody may use the class that the pod is of.
+// Held says whether somebody may use the class that the pod is of, and the class allows all of it.
 func (e *Explanation) Held() bool {
-	return slices.ContainsFunc(e.Uses, func(u Use) bool { return u.Allowed })
+	return len(e.Refuses) == 0 && slices.ContainsFunc(e.Uses, func(u Use) bool { return u.Allowed })
 }
 
 // Explain says of a running pod which class it is of and who may use that, by asking the API, and what contains it, by asking the
@@ -85,8 +88,19 @@ func Explain(ctx context.Context, c *Cluster, namespace, name string) (*Explanat
 	if err != nil {
 		return nil, err
 	}
-	if e.Uses, e.Holders, err = c.uses(ctx, client, e.Class, namespace, append(made, account(namespace, pod.Spec.ServiceAccountName))); err != nil {
+	if e.Uses, err = uses(ctx, client, e.Class, namespace, append(made, account(namespace, pod.Spec.ServiceAccountName))); err != nil {
 		return nil, err
+	}
+	policy, err := c.livePolicy(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.Holders, e.Refuses = holders(policy, e.Class, namespace), []isolation.Violation{}
+	class, known := isolation.Find(isolation.Classes(c.Spec.Spec.Isolation), e.Class)
+	if known {
+		e.Refuses = append(e.Refuses, class.Check(&pod.ObjectMeta, &pod.Spec)...)
+	} else {
+		e.Because += ", which the cluster's file knows no class by"
 	}
 	if len(contain.IDs(pod)) == 0 {
 		return nil, fmt.Errorf("no container of pod %s runs (%s): there is nothing that a kernel could contain", e.Pod, podState(pod))
@@ -134,36 +148,35 @@ func (c *Cluster) inside(ctx context.Context, pod *corev1.Pod) (contain.Machine,
 	return m, nil
 }
 
-// uses asks the API whether each of them may use a class, and reads who else may.
-func (c *Cluster) uses(ctx context.Context, client kubernetes.Interface, class, namespace string, who []Use) ([]Use, []authz.Holder, error) {
+// uses asks the API whether each of them may use a class.
+func uses(ctx context.Context, client kubernetes.Interface, class, namespace string, who []Use) ([]Use, error) {
 	for i := range who {
 		u := &who[i]
 		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: u.Who.User, Groups: u.Who.Groups,
-			ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: useVerb, Group: classGroup, Resource: classResource, Name: class}}}
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: isolation.Verb, Group: isolation.Group, Resource: isolation.Resource, Name: class}}}
 		got, err := client.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
 		if err != nil {
-			return nil, nil, fmt.Errorf("ask the API whether %s may use class %s: %w", u.Who.User, class, err)
+			return nil, fmt.Errorf("ask the API whether %s may use class %s: %w", u.Who.User, class, err)
 		}
 		u.Allowed, u.Reason = got.Status.Allowed, got.Status.Reason
-		if class == ClassOfAll && !u.Allowed {
-			u.Allowed, u.Reason = true, "everybody may use "+ClassOfAll
+		if class == isolation.Restricted {
+			u.Allowed, u.Reason = true, "everybody may use "+class
 		}
 	}
+	return who, nil
+}
+
+// livePolicy is what the cluster's RBAC objects allow.
+func (c *Cluster) livePolicy(ctx context.Context) (*authz.Policy, error) {
 	config, err := c.Kube(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	objects, err := claim.LiveRBAC(ctx, config)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	policy, err := objects.Policy()
-	if err != nil {
-		return nil, nil, err
-	}
-	holders := authz.Who(policy, authz.Query{Namespace: &namespace, Name: &class,
-		Request: authz.Request{Verb: useVerb, ResourceRequest: true, APIGroup: classGroup, Resource: classResource}})
-	return who, holders, nil
+	return objects.Policy()
 }
 
 // account is what a pod runs as.

@@ -11,7 +11,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/authz"
 	"ashlar.dev/ashlar/internal/contain"
+	"ashlar.dev/ashlar/internal/isolation"
 )
 
 // line is one of the API's audit log.
@@ -61,14 +63,14 @@ func TestClassOf(t *testing.T) {
 }
 
 func TestCeilingsOf(t *testing.T) {
-	got, err := ceilingsOf(v1alpha1.PodClass{Name: "gpu", Disk: v1alpha1.DiskCeiling{Read: "20Mi", WriteOps: 100}, Network: v1alpha1.NetworkCeiling{Ingress: "100M"}})
+	got, err := ceilingsOf("gpu", v1alpha1.DiskCeiling{Read: "20Mi", WriteOps: 100}, v1alpha1.NetworkCeiling{Ingress: "100M"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(contain.Ceilings{Read: 20 << 20, WriteOps: 100, In: 100e6}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if _, err := ceilingsOf(v1alpha1.PodClass{Name: "gpu", Disk: v1alpha1.DiskCeiling{Write: "fast"}}); err == nil || !strings.Contains(err.Error(), "gpu") {
+	if _, err := ceilingsOf("gpu", v1alpha1.DiskCeiling{Write: "fast"}, v1alpha1.NetworkCeiling{}); err == nil || !strings.Contains(err.Error(), "gpu") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -80,5 +82,42 @@ func TestHeld(t *testing.T) {
 	}
 	if e.Uses[1].Allowed = true; !e.Held() {
 		t.Error("the ServiceAccount alone is not enough")
+	}
+	if e.Refuses = []isolation.Violation{{Control: "HostProcess"}}; e.Held() {
+		t.Error("the class does not allow what the pod is, and it is held all the same")
+	}
+}
+
+// TestOptions: the pod is refused in each class but those that allow it, and each says who may use it.
+func TestOptions(t *testing.T) {
+	spec := v1alpha1.Isolation{Classes: []v1alpha1.PodClass{{Name: "logs", HostPaths: []v1alpha1.HostPath{{Prefix: "/var/log", ReadOnly: true}}}},
+		Grants: []v1alpha1.ClassGrant{{Class: "logs", Namespaces: []string{"shop"}, Users: []string{"alice"}}}}
+	classes := isolation.Classes(spec)
+	policy, err := (&authz.RBAC{ClusterRoles: isolation.Roles(classes), RoleBindings: isolation.Bindings(spec, "shop")}).Policy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	no, yes := false, true
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "reader"}, Spec: corev1.PodSpec{
+		SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: &yes, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
+		Containers: []corev1.Container{{Name: "main", VolumeMounts: []corev1.VolumeMount{{Name: "log", MountPath: "/log", ReadOnly: true}},
+			SecurityContext: &corev1.SecurityContext{AllowPrivilegeEscalation: &no, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}}}},
+		Volumes: []corev1.Volume{{Name: "log", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/var/log"}}}},
+	}}
+	got := map[string]string{}
+	for _, o := range optionsFor(policy, classes, pod) {
+		verdict := "allows it"
+		if len(o.Refuses) > 0 {
+			verdict = "refuses " + o.Refuses[0].Control
+		}
+		for _, h := range o.Holders {
+			verdict += ", " + h.String()
+		}
+		got[o.Class] = verdict
+	}
+	want := map[string]string{"restricted": "refuses " + isolation.HostPathVolumes + ", group system:authenticated", "baseline": "refuses " + isolation.HostPathVolumes,
+		"privileged": "allows it", "logs": "allows it, user alice"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }

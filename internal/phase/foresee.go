@@ -14,6 +14,7 @@ import (
 
 	"ashlar.dev/ashlar/internal/authz"
 	"ashlar.dev/ashlar/internal/contain"
+	"ashlar.dev/ashlar/internal/isolation"
 )
 
 // Foresight is what would become of a pod that is not there yet.
@@ -30,23 +31,6 @@ type Foresight struct {
 	Options []Option `json:"options"`
 }
 
-// Option is how a pod would fare as one of a class.
-type Option struct {
-	Class string `json:"class"`
-	// Refuses is what the class does not allow.
-	Refuses []Refusal `json:"refuses"`
-	// Holders are who may use the class there; Everybody, if anybody may.
-	Everybody bool           `json:"everybody,omitempty"`
-	Holders   []authz.Holder `json:"holders,omitempty"`
-}
-
-// Refusal is a control that a pod does not meet, and where.
-type Refusal struct {
-	Control string `json:"control"`
-	Field   string `json:"field"`
-	Value   string `json:"value"`
-}
-
 // Foresee asks the API, without making anything, whether it would take pods, and why not: as somebody, or as whoever would make
 // them: Kubernetes' controllers for what they make, and for others the operator.
 func Foresee(ctx context.Context, c *Cluster, namespace string, as authz.Subject, planned []contain.Planned) ([]Foresight, error) {
@@ -58,6 +42,10 @@ func Foresee(ctx context.Context, c *Cluster, namespace string, as authz.Subject
 		return nil, err
 	}
 	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := c.livePolicy(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -80,12 +68,10 @@ func Foresee(ctx context.Context, c *Cluster, namespace string, as authz.Subject
 		if f.Accepted, f.Answer, err = tryPod(ctx, config, who.Who, pod); err != nil {
 			return nil, err
 		}
-		if f.Uses, _, err = c.uses(ctx, client, f.Class, pod.Namespace, []Use{who, account(pod.Namespace, pod.Spec.ServiceAccountName)}); err != nil {
+		if f.Uses, err = uses(ctx, client, f.Class, pod.Namespace, []Use{who, account(pod.Namespace, pod.Spec.ServiceAccountName)}); err != nil {
 			return nil, err
 		}
-		if f.Options, err = c.options(ctx, client, pod); err != nil {
-			return nil, err
-		}
+		f.Options = optionsFor(policy, isolation.Classes(c.Spec.Spec.Isolation), pod)
 		out = append(out, f)
 	}
 	return out, nil

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"ashlar.dev/ashlar/internal/contain"
+	"ashlar.dev/ashlar/internal/isolation"
 	"ashlar.dev/ashlar/internal/phase"
 )
 
@@ -52,7 +53,7 @@ func TestExplain(t *testing.T) {
 	kubectl(t, "wait", "pod/strict", "--namespace="+ns, "--for=condition=Ready", "--timeout=60s")
 
 	e, code := explain(t, "strict", "-n", ns)
-	if code != 0 || len(contain.Differing(e.Facts)) != 0 || e.Class != phase.ClassOfAll {
+	if code != 0 || len(contain.Differing(e.Facts)) != 0 || e.Class != isolation.Restricted {
 		t.Fatalf("exit %d, class %s, differing: %+v", code, e.Class, contain.Differing(e.Facts))
 	}
 	if len(e.Uses) != 2 || e.Uses[0].Who.User != "admin" || !strings.HasSuffix(e.Uses[1].Who.User, ":default") {
@@ -115,7 +116,7 @@ func TestForesee(t *testing.T) {
 	}
 	good := fmt.Sprintf(explained, ns, "nowhere/nothing:1")
 	found, code := foresee(good)
-	if code != 0 || len(found) != 1 || !found[0].Accepted || found[0].Class != phase.ClassOfAll {
+	if code != 0 || len(found) != 1 || !found[0].Accepted || found[0].Class != isolation.Restricted {
 		t.Errorf("a pod that is as it must be: exit %d, %+v", code, found)
 	}
 	bad := strings.Replace(good, "readOnlyRootFilesystem: true", "privileged: true", 1)
