@@ -24,7 +24,7 @@ func (s saying) context(p Process, k Kernel) Fact {
 	switch {
 	case o != nil && o.Type != "":
 		want = o.Type
-	case s.privileged(), s.pod.Spec.HostPID, s.pod.Spec.HostIPC:
+	case s.privileged():
 		want = "spc_t"
 	}
 	f := Fact{What: "SELinux", Says: want, Kernel: p.Label}
