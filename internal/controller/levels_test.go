@@ -68,7 +68,7 @@ func TestPlanOfGrants(t *testing.T) {
 		"made by hand": {Snapshot{Namespaces: []*corev1.Namespace{levelled("other", isolation.Restricted)}, RoleBindings: []*rbacv1.RoleBinding{hand}},
 			[]string{"Namespace other: its Pod Security labels do not say baseline → label it"}},
 		"made by hand, for kube-system": {Snapshot{Namespaces: []*corev1.Namespace{levelled("kube-system", isolation.Restricted)}, RoleBindings: []*rbacv1.RoleBinding{system}}, nil},
-		"on its way out": {Snapshot{Namespaces: []*corev1.Namespace{going}}, nil},
+		"on its way out":                {Snapshot{Namespaces: []*corev1.Namespace{going}}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := texts(append(Plan(seed(), granted(), c.have), PlanLevels(granted(), c.have)...))
