@@ -18,12 +18,15 @@ import (
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/userns"
 	"ashlar.dev/ashlar/internal/vault"
 )
 
 const (
 	logDir    = "/var/log/ashlar"
 	recordDir = "/run/ashlar/units"
+	// podsDir is on the disk that containers and their volumes are on.
+	podsDir = "/var/lib"
 
 	// interval is how often the agent looks at what it has.
 	interval = 10 * time.Second
@@ -50,6 +53,7 @@ type Agent struct {
 	asked    time.Time // when Vault was last asked for news; zero: it is now
 	revision string    // of the boot document that was last acted on
 	problems []string
+	users    *userns.Ability // what came of trying; nil until then
 	reported Status
 	reportAt time.Time
 	retry    time.Duration
@@ -325,6 +329,14 @@ func (a *Agent) report(ctx context.Context) {
 		}
 	}
 	s.HostKey = describeHostKey(unit.For(d))
+	if d.Me().Role == v1alpha1.RoleWorker {
+		if a.users == nil { // a kernel does not change while it runs
+			if able := userns.Try(ctx, podsDir); ctx.Err() == nil {
+				a.users = &able
+			}
+		}
+		s.UserNamespaces = a.users
+	}
 	if _, beat := a.pace(); reflect.DeepEqual(s, a.reported) && time.Since(a.reportAt) < beat {
 		return
 	}

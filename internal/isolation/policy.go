@@ -1,6 +1,8 @@
 package isolation
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -93,11 +95,20 @@ func variables(classes []Class) []any {
 	}
 	out = append(out, perClass...)
 	refused, allowing := `["x"].filter(x, false)`, make([]string, 0, len(classes))
-	for _, class := range classes {
+	for _, class := range byWidth(classes) {
 		refused = "variables.class == " + strconv.Quote(class.Name) + " ? variables." + refusedBy(class) + " : " + refused
 		allowing = append(allowing, "(variables."+refusedBy(class)+".size() == 0 ? ["+strconv.Quote(class.Name)+"] : [])")
 	}
 	return append(out, variable("refused", refused), variable("allowing", strings.Join(allowing, " + ")))
+}
+
+// byWidth has the one last that allows everything: what it allows, a narrower one may, too.
+func byWidth(classes []Class) []Class {
+	out := slices.Clone(classes)
+	slices.SortStableFunc(out, func(a, b Class) int {
+		return cmp.Compare(slices.Index(levels, a.Standard)/2, slices.Index(levels, b.Standard)/2)
+	})
+	return out
 }
 
 func containers(list string) string {

@@ -74,21 +74,31 @@ func subjects(g v1alpha1.ClassGrant, namespace string) []rbacv1.Subject {
 
 // Level is the Pod Security level of a namespace: the strictest at which every class that is granted there can be used.
 func Level(i v1alpha1.Isolation, namespace string) string {
-	level := 0
+	level := Restricted
 	classes := Classes(i)
 	for _, g := range i.Grants {
 		if c, ok := Find(classes, g.Class); ok && slices.Contains(g.Namespaces, namespace) {
-			level = max(level, slices.Index(levels, c.Level()))
+			level = Loosest(level, c.Level())
 		}
+	}
+	return level
+}
+
+// Loosest is the one of some levels that allows most.
+func Loosest(of ...string) string {
+	level := 0
+	for _, l := range of {
+		level = max(level, slices.Index(levels, l))
 	}
 	return levels[level]
 }
 
-// LevelLabels are how Pod Security is told.
+// LevelLabels are how Pod Security is told, of every version of the standards: the newest.
 func LevelLabels(level string) map[string]string {
-	return map[string]string{
-		"pod-security.kubernetes.io/enforce": level,
-		"pod-security.kubernetes.io/audit":   level,
-		"pod-security.kubernetes.io/warn":    level,
+	out := map[string]string{}
+	for _, mode := range []string{"enforce", "audit", "warn"} {
+		out["pod-security.kubernetes.io/"+mode] = level
+		out["pod-security.kubernetes.io/"+mode+"-version"] = "latest"
 	}
+	return out
 }
