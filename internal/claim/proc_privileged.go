@@ -78,7 +78,11 @@ func probePrivileged(ctx context.Context, t *Target) ([]Evidence, error) {
 		return nil, err
 	}
 	attempts := p.ungranted()
-	attempts = append(attempts, p.secondLine()...)
+	second, err := p.secondLine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	attempts = append(attempts, second...)
 	for _, ns := range p.namespaces {
 		more, done, err := p.granted(ctx, ns)
 		defer done()
@@ -92,7 +96,11 @@ func probePrivileged(ctx context.Context, t *Target) ([]Evidence, error) {
 		return evidence, err
 	}
 	changes, err := p.changes(ctx)
-	return append(evidence, changes...), err
+	if evidence = append(evidence, changes...); err != nil {
+		return evidence, err
+	}
+	reviews, err := p.everybody(ctx)
+	return append(evidence, reviews...), err
 }
 
 type privileges struct {
@@ -162,24 +170,6 @@ func (p privileges) ungranted() []podAttempt {
 	return append(out, podAttempt{"a pod of a class that there is not", "operator", p.admin, p.own, pod(nil, standard.InPod, "ashlar-none"), Refused, false, gateClass})
 }
 
-// secondLine asks as the operator, who may use every class, in every namespace: beneath the classes, Pod Security has none of it that
-// is not granted there.
-func (p privileges) secondLine() []podAttempt {
-	var out []podAttempt
-	for _, ns := range append(slices.Clone(p.namespaces), p.own) {
-		level := podclass.Level(p.Spec.Spec.Isolation, ns)
-		for _, f := range standard.Fixtures {
-			named := f.Name == "privileged" || f.Name == "the machine's network" || f.Name == "CHOWN"
-			if !named || level == podclass.Privileged || level == podclass.Baseline && f.Level() == podclass.Baseline {
-				continue
-			}
-			out = append(out, podAttempt{f.Name + ", of class privileged, where it is not granted", "operator", p.admin, ns,
-				pod(&f, f.Places()[0], podclass.Privileged), Refused, true, gateLevel})
-		}
-	}
-	return out
-}
-
 // granted is everything that those can do to whom a class is granted in a namespace, by dry run, and nobody else; done takes back
 // that they may make pods there.
 func (p privileges) granted(ctx context.Context, namespace string) (attempts []podAttempt, done func(), err error) {
@@ -202,9 +192,9 @@ func (p privileges) granted(ctx context.Context, namespace string) (attempts []p
 		if i < 0 || class.Name == podclass.Restricted {
 			continue
 		}
-		subjects := bindings[i].Subjects
+		subjects, account := bindings[i].Subjects, byDefault(namespace)
 		add := func(what, who string, client kubernetes.Interface, pod *corev1.Pod, may bool) {
-			a := podAttempt{what, who, client, namespace, pod, Refused, true, ""}
+			a := podAttempt{what + ", in " + namespace, who, client, namespace, pod, Refused, true, ""}
 			if may && len(class.Check(&pod.ObjectMeta, &pod.Spec)) == 0 {
 				a.want = Allowed
 			}
@@ -212,7 +202,7 @@ func (p privileges) granted(ctx context.Context, namespace string) (attempts []p
 		}
 		for _, f := range append([]standard.Fixture{{Name: "nothing"}}, standard.Fixtures...) {
 			what := fmt.Sprintf("%s, of class %s", f.Name, class.Name)
-			add(what, "nobody in particular", p.as("ashlar:nobody"), pod(&f, f.Places()[0], class.Name), everyAccount(subjects, namespace))
+			add(what, "nobody in particular", p.as("ashlar:nobody"), pod(&f, f.Places()[0], class.Name), granted(subjects, account))
 			for _, s := range subjects {
 				switch s.Kind {
 				case rbacv1.UserKind:
@@ -226,13 +216,6 @@ func (p privileges) granted(ctx context.Context, namespace string) (attempts []p
 		}
 	}
 	return attempts, done, nil
-}
-
-// everyAccount says whether a class is granted to each ServiceAccount of the namespace, and so to the one that pods have by default.
-func everyAccount(subjects []rbacv1.Subject, namespace string) bool {
-	return slices.ContainsFunc(subjects, func(s rbacv1.Subject) bool {
-		return s.Kind == rbacv1.GroupKind && s.Name == "system:serviceaccounts:"+namespace || s.Kind == rbacv1.ServiceAccountKind && s.Name == "default"
-	})
 }
 
 // pod is one of a class that does what a fixture does; with none, it keeps all there is to keep.

@@ -85,6 +85,18 @@ func TestProbePrivileged(t *testing.T) {
 	apply()
 	comesTo(Holds, "")
 
+	byHand := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "sabotage"},
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: podclass.RoleName("router")},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "system:serviceaccounts"}}}
+	if _, err := client.RbacV1().RoleBindings("default").Create(ctx, byHand, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	comesTo(Broken, "use class router in default")
+	if err := client.RbacV1().RoleBindings("default").Delete(ctx, byHand.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	comesTo(Holds, "")
+
 	everybody := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "sabotage"},
 		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: podclass.RoleName("privileged")},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "system:authenticated"}}}
