@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"ashlar.dev/ashlar/internal/claim"
 	"ashlar.dev/ashlar/internal/isolation"
@@ -22,10 +24,21 @@ func unlabelled(t *testing.T, target *claim.Target) {
 	ashlar(t, "kubectl", "--", "label", "namespace", "default", "pod-security.kubernetes.io/enforce-", "pod-security.kubernetes.io/enforce-version-")
 }
 
-// removed deletes an object of the baseline; `up` mends it.
+// removed deletes an object of the baseline that refuses pods; `up` mends it, and what it made takes effect a moment later.
 func removed(kind, name string) func(*testing.T, *claim.Target) {
 	return func(t *testing.T, _ *claim.Target) {
-		t.Cleanup(func() { ashlar(t, "up") })
+		t.Cleanup(func() {
+			ashlar(t, "up")
+			for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+				out, _ := try("-f", file, "kubectl", "--", "run", "sabotage", "--image=none", "--dry-run=server")
+				if strings.Contains(out, isolation.PolicyName) {
+					return
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("a pod that says nothing, half a minute after up: %s", out)
+				}
+			}
+		})
 		ashlar(t, "kubectl", "--", "delete", kind, name)
 	}
 }
