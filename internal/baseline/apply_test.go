@@ -222,11 +222,18 @@ func podsAreLimitedAndRestricted(t *testing.T, ctx context.Context, client dynam
 	pods := client.Resource(core.WithResource("pods")).Namespace("default")
 	container := map[string]any{"name": "c", "image": "i"}
 	pod := object("Pod", "p", map[string]any{"spec": map[string]any{"containers": []any{container}}})
-	if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), "PodSecurity") {
+	if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), "class restricted does not allow Capabilities") {
 		t.Errorf("an unrestricted pod: %v", err)
 	}
 	container["securityContext"] = map[string]any{"allowPrivilegeEscalation": false, "runAsNonRoot": true,
 		"capabilities": map[string]any{"drop": []any{"ALL"}}, "seccompProfile": map[string]any{"type": "RuntimeDefault"}}
+	pod.SetLabels(map[string]string{"ashlar.dev/class": "privileged"})
+	container["securityContext"].(map[string]any)["runAsNonRoot"] = false
+	if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), "violates PodSecurity") {
+		t.Errorf("a pod of a class that is not granted here, by somebody who may use any: %v", err)
+	}
+	pod.SetLabels(nil)
+	container["securityContext"].(map[string]any)["runAsNonRoot"] = true
 	got, err := pods.Create(ctx, pod, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatalf("a restricted pod: %v", err)

@@ -143,7 +143,7 @@ func (o Options) declared() (d declared, err error) {
 }
 
 func (d declared) plan(s Snapshot) []Change {
-	return slices.Concat(Plan(d.access, s), PlanPolicies(d.policies, s), PlanQuotas(d.isolation, s))
+	return slices.Concat(Plan(d.access, d.isolation, s), PlanPolicies(d.policies, s), PlanQuotas(d.isolation, s), PlanLevels(d.isolation, s))
 }
 
 // watched is what the controller knows of the cluster, kept up to date by watches.
@@ -216,6 +216,13 @@ func (c Change) make(ctx context.Context, client kubernetes.Interface) error {
 	}
 	name := c.Object.GetName()
 	switch o := c.Object.(type) {
+	case *corev1.Namespace:
+		patch, err := levelPatch(o)
+		if err != nil {
+			return err
+		}
+		_, err = client.CoreV1().Namespaces().Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
+		return err
 	case *corev1.ServiceAccount:
 		_, err := client.CoreV1().ServiceAccounts(o.Namespace).Patch(ctx, name, types.MergePatchType,
 			[]byte(`{"automountServiceAccountToken":false}`), metav1.PatchOptions{})

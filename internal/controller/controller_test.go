@@ -92,7 +92,7 @@ func TestPlan(t *testing.T) {
 			RoleBindings:    []*rbacv1.RoleBinding{placed("gone", "ashlar:read-only")}}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := texts(Plan(seed(), c.have)); !slices.Equal(got, c.want) {
+			if got := texts(Plan(seed(), v1alpha1.Isolation{}, c.have)); !slices.Equal(got, c.want) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
 			}
 		})
@@ -120,8 +120,8 @@ func TestPlanConverges(t *testing.T) {
 				s.RoleBindings = append(s.RoleBindings, b)
 			}
 		}
-		after := carryOut(s, Plan(a, s))
-		if left := Plan(a, after); len(left) > 0 {
+		after := carryOut(s, Plan(a, v1alpha1.Isolation{}, s))
+		if left := Plan(a, v1alpha1.Isolation{}, after); len(left) > 0 {
 			t.Fatalf("still to do: %q", texts(left))
 		}
 		kept := 0
