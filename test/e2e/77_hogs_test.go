@@ -51,7 +51,7 @@ func TestHogs(t *testing.T) {
 	kubectl(t, "wait", "--for=create", "limitrange/ashlar-tier", "--namespace="+ns, "--timeout=20s")
 	const all = `{cpu: 300m, memory: 64Mi, ephemeral-storage: 64Mi}`
 	pods := map[string]*corev1.Pod{}
-	for name, resources := range map[string]string{"guaranteed": "requests: " + all + ", limits: " + all, "burstable": "requests: {cpu: 300m, memory: 32Mi}, limits: {cpu: '1'}"} {
+	for name, resources := range map[string]string{"guaranteed": "requests: " + all + ", limits: " + all, "burstable": "requests: {cpu: 300m, memory: 32Mi}, limits: {cpu: 300m}"} {
 		apply(t, fmt.Sprintf(hogPod, ns, name, node, image, `serve, ":8080"`, resources))
 	}
 	kubectl(t, "wait", "--for=condition=Ready", "pod/guaranteed", "pod/burstable", "--namespace="+ns, "--timeout=60s")
