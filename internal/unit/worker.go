@@ -135,6 +135,7 @@ clusterDomain: %[7]q
 resolvConf: /etc/resolv.conf
 seccompDefault: true
 podPidsLimit: 4096
+cpuCFSQuotaPeriod: 20ms
 serializeImagePulls: false
 makeIPTablesUtilChains: true
 streamingConnectionIdleTimeout: 5m
