@@ -41,8 +41,8 @@ func (c *Cluster) baselineObjects(ctx context.Context) ([]*unstructured.Unstruct
 		Workers:       len(d.WithRole(v1alpha1.RoleWorker)),
 		Members:       len(c.groups()) > 0,
 
-		ServiceAccounts: c.Spec.Spec.Authorization.ServiceAccounts,
 		Isolation:       c.Spec.Spec.Isolation,
+		ServiceAccounts: c.Spec.Spec.Authorization.ServiceAccounts,
 		UserNamespaces:  users,
 	})
 }

@@ -206,8 +206,11 @@ func (c *Cluster) desired(me provider.Machine, machines []provider.Machine, t tr
 		d.NetworkPolicy = s.Network.Policy
 	case v1alpha1.RoleControlPlane:
 		d.NetworkPolicy = s.Network.Policy
+		d.Isolation = s.Isolation
 		d.ServiceAccountKeys = t.tokens
 		d.Authentication, d.Authorization = s.Authentication, s.Authorization
+	case v1alpha1.RoleWorker:
+		d.Ceilings = unit.Ceilings(s.Isolation)
 	case v1alpha1.RolePublicLB:
 		d.PublicServices = c.publicServices(machines)
 	}
