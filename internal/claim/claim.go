@@ -162,7 +162,7 @@ const (
 
 // All lists every claim, in the order of the documentation.
 func All() []Claim {
-	return slices.Concat(pkiClaims, vaultClaims, authnClaims, authzClaims, networkClaims, exposureClaims, sshClaims, dataClaims)
+	return slices.Concat(pkiClaims, vaultClaims, authnClaims, authzClaims, networkClaims, exposureClaims, sshClaims, dataClaims, ioClaims)
 }
 
 // Verify tries the claims, a few at a time, and returns their results in order.
