@@ -130,3 +130,16 @@ type Tier struct {
 	// Most is the largest limit that a container may name.
 	Most map[string]string `json:"most,omitzero"`
 }
+
+// The classes that are always there, called after the Pod Security Standards that they keep.
+const (
+	ClassRestricted = "restricted"
+	ClassBaseline   = "baseline"
+	ClassPrivileged = "privileged"
+)
+
+// EveryServiceAccount stands for each of a namespace in grants.
+const EveryServiceAccount = "*"
+
+// MaxClasses is how many classes may be declared: the API server reads them all at each change.
+const MaxClasses = 32

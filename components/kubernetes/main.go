@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	_ "time/tzdata" // CronJob time zones
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,7 @@ import (
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
+	"k8s.io/kubernetes/pkg/kubeapiserver/options"
 )
 
 var components = map[string]func() *cobra.Command{
@@ -39,12 +41,26 @@ func main() {
 		runKubectl()
 		return
 	}
+	policiesFirst()
 	component, ok := components[name]
 	if !ok {
 		fmt.Fprintf(os.Stderr, "%s: not a Kubernetes component; call this binary as kubectl, kubelet, kube-apiserver, …\n", name)
 		os.Exit(64)
 	}
 	os.Exit(cli.Run(component()))
+}
+
+// policiesFirst has admission policies speak before Pod Security does. Both must let a pod pass, but the first of the two that does
+// not is who the user hears, and a policy can say which class of pods would be allowed, and who may grant it.
+func policiesFirst() {
+	const podSecurity, policy = "PodSecurity", "ValidatingAdmissionPolicy"
+	order := options.AllOrderedPlugins
+	from, to := slices.Index(order, podSecurity), slices.Index(order, policy)
+	if from < 0 || to < from {
+		return
+	}
+	copy(order[from:], order[from+1:to+1])
+	order[to] = podSecurity
 }
 
 func runKubectl() {

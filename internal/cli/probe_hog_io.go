@@ -45,6 +45,7 @@ func diskCommand() *cobra.Command {
 	f.BoolVar(&d.Read, "read", false, "read, past the kernel's cache")
 	f.BoolVar(&d.Direct, "direct", false, "write past the kernel's cache")
 	f.BoolVar(&d.Sync, "sync", false, "write until the disk has it")
+	f.BoolVar(&d.Filled, "filled", false, "write over what is there already")
 	f.DurationVar(&d.Every, "every", 0, "from the beginning of one operation to that of the next; 0: no pause")
 	f.DurationVar(&lasting, "for", time.Minute, "how long")
 	return cmd

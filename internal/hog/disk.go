@@ -28,6 +28,8 @@ type Disk struct {
 	Read bool
 	// Direct: past the kernel's cache. Sync: each operation ends when the disk has the data. Neither: when the cache has it.
 	Direct, Sync bool
+	// Filled: the file is there in full before anything is measured, so that writing changes nothing but data, as in a database.
+	Filled bool
 	// Every is the time from the beginning of one operation to that of the next; 0: no pause.
 	Every time.Duration
 }
@@ -93,7 +95,7 @@ func (d Disk) open(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.Read {
+	if d.Read || d.Filled {
 		err = d.fill(f)
 	}
 	if err != nil {

@@ -169,7 +169,7 @@ func TestDiskAndNetworkHogs(t *testing.T) {
 	kubectl(t, "wait", "pods", "--all", "--namespace=hogs", "--for=condition=Ready", "--timeout=60s")
 	sink, hogsSink := hogAddress(t, "sink"), hogAddress(t, "hogs-sink")
 	disk := func() sample {
-		u := used(t, "neighbour", "--sync", "--block=4Ki", "--every=20ms", "--size=1Mi")
+		u := used(t, "neighbour", "--sync", "--block=4Ki", "--every=20ms", "--size=1Mi", "--filled")
 		return sample{u.PerSecond, u.P99}
 	}
 	network := func() (s sample) {

@@ -10,8 +10,8 @@ import (
 
 func init() {
 	sabotages = append(sabotages,
-		sabotage{"res-io", "the ceilings of disks are taken away again and again on one worker", lifted("worker-1", liftDisk)},
-		sabotage{"res-io", "the ceilings of the network are taken away again and again on one worker", lifted("worker-1", liftNetwork)},
+		sabotage{"res-io", "the ceilings of disks are taken away again and again on one worker", ceilingsLifted("worker-1", liftDisk)},
+		sabotage{"res-io", "the ceilings of the network are taken away again and again on one worker", ceilingsLifted("worker-1", liftNetwork)},
 	)
 }
 
@@ -25,8 +25,8 @@ for f in $(find /sys/fs/cgroup/kubepods* -name io.max 2>/dev/null); do
 for i in $(ls /sys/class/net | grep cali); do tc qdisc del dev "$i" root; done`
 )
 
-// lifted takes ceilings away again and again: once would not do, they are put back.
-func lifted(machine, script string) func(*testing.T, *claim.Target) {
+// ceilingsLifted takes ceilings away again and again: once would not do, they are put back.
+func ceilingsLifted(machine, script string) func(*testing.T, *claim.Target) {
 	return func(t *testing.T, _ *claim.Target) {
 		again := fmt.Sprintf("(while :; do\n%s\nsleep 0.05; done) >/dev/null 2>&1 & echo $!", script)
 		pid := strings.TrimSpace(ashlar(t, "exec", machine, "--", "bash", "-c", again))
