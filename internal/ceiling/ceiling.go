@@ -53,6 +53,11 @@ func Parse(b []byte) (Ceilings, error) {
 	if err := json.Unmarshal(b, &classes); err != nil {
 		return nil, fmt.Errorf("read the classes' ceilings: %w", err)
 	}
+	return New(classes)
+}
+
+// New are the ceilings that are declared so.
+func New(classes []unit.Ceiling) (Ceilings, error) {
 	out := Ceilings{}
 	for _, c := range classes {
 		to := Ceiling{Disk: Disk{ReadOps: uint64(max(c.Disk.ReadOps, 0)), WriteOps: uint64(max(c.Disk.WriteOps, 0))}}

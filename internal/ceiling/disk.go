@@ -87,16 +87,18 @@ func (g groups) hold(group string, c Disk, disks []string) (changed bool, err er
 	}
 	// The first version does not look at what a group is in. So that its containers share the ceiling, they share the
 	// pod's own group; whoever is added to a container later (kubectl exec) is held to as much until it is moved, too.
-	if c == (Disk{}) {
-		return setFirst(dir, c, disks)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return false, fmt.Errorf("make the pod's group: %w", err)
+	if c != (Disk{}) {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return false, fmt.Errorf("make the pod's group: %w", err)
+		}
 	}
 	if changed, err = setFirst(dir, c, disks); err != nil {
 		return changed, err
 	}
 	inside, err := os.ReadDir(dir)
+	if c == (Disk{}) && gone(err) {
+		return changed, nil
+	}
 	if err != nil {
 		return changed, fmt.Errorf("list the pod's containers: %w", err)
 	}
@@ -104,8 +106,12 @@ func (g groups) hold(group string, c Disk, disks []string) (changed bool, err er
 		if !d.IsDir() {
 			continue
 		}
-		if _, err := setFirst(filepath.Join(dir, d.Name()), c, disks); err != nil {
+		inner, err := setFirst(filepath.Join(dir, d.Name()), c, disks)
+		if changed = changed || inner && c == (Disk{}); err != nil {
 			return changed, err
+		}
+		if c == (Disk{}) {
+			continue
 		}
 		if err := move(filepath.Join(dir, d.Name()), dir); err != nil {
 			return changed, err

@@ -27,13 +27,13 @@ type keeper struct {
 	log     *slog.Logger
 
 	mu   sync.Mutex
-	pods map[string]*pod
+	pods map[string]*Pod
 	// restored counts how often a pod that was held had to be told to the kernel again.
 	restored int
 }
 
-// pod is one of the machine's, by what holds it.
-type pod struct {
+// Pod is one of the machine's, by what holds it.
+type Pod struct {
 	Namespace string  `json:"namespace"`
 	Name      string  `json:"name"`
 	Class     string  `json:"class"`
@@ -48,7 +48,7 @@ type pod struct {
 }
 
 func newKeeper(c Ceilings, log *slog.Logger) *keeper {
-	k := &keeper{ceilings: c, log: log, pods: map[string]*pod{}}
+	k := &keeper{ceilings: c, log: log, pods: map[string]*Pod{}}
 	if g, err := findGroups("/sys/fs/cgroup"); err == nil {
 		k.groups = &g
 	} else {
@@ -84,7 +84,7 @@ func tryQueue() error {
 
 // add learns of a pod.
 func (k *keeper) add(p *api.PodSandbox) {
-	now := &pod{Namespace: p.GetNamespace(), Name: p.GetName(), Group: groupOf(p.GetLinux().GetCgroupParent())}
+	now := &Pod{Namespace: p.GetNamespace(), Name: p.GetName(), Group: groupOf(p.GetLinux().GetCgroupParent())}
 	now.Class, now.Ceiling = k.ceilings.Of(p.GetLabels())
 	for _, ns := range p.GetLinux().GetNamespaces() {
 		if ns.GetType() == "network" {
@@ -95,7 +95,7 @@ func (k *keeper) add(p *api.PodSandbox) {
 }
 
 // hold makes the kernel hold a pod.
-func (k *keeper) hold(p *pod) error {
+func (k *keeper) hold(p *Pod) error {
 	var changed bool
 	var errs []error
 	if k.groups != nil {
@@ -207,13 +207,13 @@ type Status struct {
 	// Restored is how often somebody had changed a pod's ceiling.
 	Restored int `json:"restored"`
 	// Pods are all pods, with what each is held to.
-	Pods []pod `json:"pods"`
+	Pods []Pod `json:"pods"`
 }
 
 func (k *keeper) status() Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := Status{Unable: k.unable, Restored: k.restored, Pods: []pod{}}
+	s := Status{Unable: k.unable, Restored: k.restored, Pods: []Pod{}}
 	if k.groups != nil {
 		s.Groups = "v1"
 		if k.groups.unified {
@@ -223,7 +223,7 @@ func (k *keeper) status() Status {
 	for _, p := range k.pods {
 		s.Pods = append(s.Pods, *p)
 	}
-	slices.SortFunc(s.Pods, func(a, b pod) int {
+	slices.SortFunc(s.Pods, func(a, b Pod) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	return s

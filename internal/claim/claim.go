@@ -172,7 +172,7 @@ const (
 
 // All lists every claim, in the order of the documentation.
 func All() []Claim {
-	return slices.Concat(pkiClaims, vaultClaims, authnClaims, authzClaims, networkClaims, exposureClaims, sshClaims, procClaims, resourceClaims, dataClaims)
+	return slices.Concat(pkiClaims, vaultClaims, authnClaims, authzClaims, networkClaims, exposureClaims, sshClaims, procClaims, resourceClaims, ioClaims, dataClaims)
 }
 
 // Verify tries the claims, a few at a time, and returns their results in order.

@@ -59,7 +59,7 @@ func usual(class string) Ceiling {
 	return Ceiling{
 		Class:   class,
 		Disk:    v1alpha1.DiskCeiling{Read: "100Mi", Write: "50Mi", ReadOps: 4000, WriteOps: 2000},
-		Network: v1alpha1.NetworkCeiling{Ingress: "1G", Egress: "1G"},
+		Network: v1alpha1.NetworkCeiling{Egress: "1G"},
 	}
 }
 

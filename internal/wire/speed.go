@@ -16,6 +16,7 @@ import (
 type Speed struct {
 	BitsPerSecond float64       `json:"bitsPerSecond"`
 	RoundTrip     time.Duration `json:"roundTrip"` // the median of a small message there and back
+	P99           time.Duration `json:"p99"`       // of all, 99 in 100 are back sooner
 }
 
 const (
@@ -78,11 +79,11 @@ func Measure(ctx context.Context, to netip.AddrPort, lasting time.Duration) (Spe
 	if err != nil {
 		return Speed{}, fmt.Errorf("send a stream to %s: %w", to, err)
 	}
-	trip, err := bounce(ctx, to, lasting)
+	trip, p99, err := bounce(ctx, to, lasting)
 	if err != nil {
 		return Speed{}, fmt.Errorf("send messages to %s: %w", to, err)
 	}
-	return Speed{bits, trip}, nil
+	return Speed{bits, trip, p99}, nil
 }
 
 func dialSink(ctx context.Context, to netip.AddrPort, purpose byte, limit time.Duration) (*net.TCPConn, error) {
@@ -127,10 +128,10 @@ func stream(ctx context.Context, to netip.AddrPort, lasting time.Duration) (floa
 	return float64(8*came) / time.Since(began).Seconds(), nil
 }
 
-func bounce(ctx context.Context, to netip.AddrPort, lasting time.Duration) (time.Duration, error) {
+func bounce(ctx context.Context, to netip.AddrPort, lasting time.Duration) (median, p99 time.Duration, err error) {
 	conn, err := dialSink(ctx, to, bouncing, lasting+10*time.Second)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer net.Conn(conn).Close()
 	buffer := make([]byte, message)
@@ -138,13 +139,13 @@ func bounce(ctx context.Context, to netip.AddrPort, lasting time.Duration) (time
 	for began := time.Now(); time.Since(began) < lasting; {
 		sent := time.Now()
 		if err := sendAll(conn, buffer); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if _, err := io.ReadFull(conn, buffer); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		trips = append(trips, time.Since(sent))
 	}
 	slices.Sort(trips)
-	return trips[len(trips)/2], nil
+	return trips[len(trips)/2], trips[len(trips)*99/100], nil
 }
