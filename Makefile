@@ -29,13 +29,17 @@ down: build ## remove $(CLUSTER)
 test: bundle unit aws e2e ## all tests
 
 .PHONY: unit
-unit: bundle oracle ## vet, and unit tests with the race detector
+unit: bundle oracle podsecurity ## vet, and unit tests with the race detector
 	go vet ./...
 	ASHLAR_TEST_BUNDLE=$$(bin/ashlar bundle path) go test -race $$(go list ./... | grep -v /test/)
 
 .PHONY: oracle
 oracle: ## ask Kubernetes' own authorizers what internal/authz is asked
 	cd test/oracle && go vet . && go test -count=1 .
+
+.PHONY: podsecurity
+podsecurity: bundle ## ask Pod Security Admission's own checks, and an API server, what the classes of pods let through
+	cd test/podsecurity && go vet . && ASHLAR_TEST_BUNDLE=$$(../../bin/ashlar bundle path) go test -count=1 .
 
 .PHONY: aws
 aws: bundle ## plan, apply and destroy with the real tofu, before a stand-in for AWS with the real provider's schema

@@ -140,3 +140,6 @@ const (
 
 // EveryServiceAccount stands for each of a namespace in grants.
 const EveryServiceAccount = "*"
+
+// MaxClasses is how many classes may be declared: the API server reads them all at each change.
+const MaxClasses = 32

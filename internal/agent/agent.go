@@ -17,13 +17,17 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/selinux"
 	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/userns"
 	"ashlar.dev/ashlar/internal/vault"
 )
 
 const (
 	logDir    = "/var/log/ashlar"
 	recordDir = "/run/ashlar/units"
+	// podsDir is on the disk that containers and their volumes are on.
+	podsDir = "/var/lib"
 
 	// interval is how often the agent looks at what it has.
 	interval = 10 * time.Second
@@ -44,12 +48,15 @@ type Agent struct {
 	kept kept
 	// booted is when the machine did.
 	booted time.Time
+	// selinux is as it was last seen.
+	selinux selinux.State
 
 	place    *place    // nil unless a cloud's user data says where this is
 	session  *session  // nil until logged in
 	asked    time.Time // when Vault was last asked for news; zero: it is now
 	revision string    // of the boot document that was last acted on
 	problems []string
+	users    *userns.Ability // what came of trying; nil until then
 	reported Status
 	reportAt time.Time
 	retry    time.Duration
@@ -175,6 +182,7 @@ func (a *Agent) desired() unit.Desired {
 
 func (a *Agent) applyUnits(ctx context.Context) {
 	d := a.desired()
+	a.label(d)
 	if err := writeHosts(hostsFile, d); err != nil {
 		a.problem("write "+hostsFile, err)
 	}
@@ -318,13 +326,22 @@ func (a *Agent) report(ctx context.Context) {
 		return
 	}
 	d := a.desired()
-	s := Status{Machine: d.Self, Booted: a.booted, Desired: a.kept.Version, Revision: a.revision, Units: a.sup.statuses(), Held: held(heldFile, time.Now()), Problems: a.problems}
+	s := Status{Machine: d.Self, Booted: a.booted, Desired: a.kept.Version, Revision: a.revision, Units: a.sup.statuses(), Held: held(heldFile, time.Now()),
+		SELinux: a.selinux, Problems: a.problems}
 	for _, p := range unit.ProfilesOf(d.Me().Role) {
 		if c, err := loadCertificate(p.For(d.Self)); err == nil && c != nil {
 			s.Certificates = append(s.Certificates, describe(p, c))
 		}
 	}
 	s.HostKey = describeHostKey(unit.For(d))
+	if d.Me().Role == v1alpha1.RoleWorker {
+		if a.users == nil { // a kernel does not change while it runs
+			if able := userns.Try(ctx, podsDir); ctx.Err() == nil {
+				a.users = &able
+			}
+		}
+		s.UserNamespaces = a.users
+	}
 	if _, beat := a.pace(); reflect.DeepEqual(s, a.reported) && time.Since(a.reportAt) < beat {
 		return
 	}

@@ -74,6 +74,10 @@ func start(u unit.Unit, logDir, recordDir string, now time.Time) (*process, erro
 	}
 	p := &process{pidfd: pidfd, record: record{
 		PID: cmd.Process.Pid, StartTime: startTime(cmd.Process.Pid), Digest: u.Digest(), Since: now, Live: liveDigest(u)}}
+	if err := spare(p.PID, u.OOMScore); err != nil {
+		p.stop(0)
+		return nil, fmt.Errorf("have unit %s killed last: %w", u.Name, err)
+	}
 	if err := writeRecord(recordDir, u.Name, p.record); err != nil {
 		p.stop(0)
 		return nil, fmt.Errorf("record unit %s: %w", u.Name, err)

@@ -3,7 +3,9 @@ package agent
 import (
 	"time"
 
+	"ashlar.dev/ashlar/internal/selinux"
 	"ashlar.dev/ashlar/internal/unit"
+	"ashlar.dev/ashlar/internal/userns"
 )
 
 // Status is what a machine reports of itself. It writes it to Vault, and nobody else can.
@@ -23,6 +25,10 @@ type Status struct {
 	HostKey *HostKeyStatus `json:"hostKey,omitempty"`
 	// Held are the serials of all certificates that it obtained and that have not expired, also those it has replaced.
 	Held []string `json:"held,omitempty"`
+	// UserNamespaces says whether pods' users can be others than the machine's own; only where there are pods.
+	UserNamespaces *userns.Ability `json:"userNamespaces,omitempty"`
+	// SELinux is what its kernel does.
+	SELinux selinux.State `json:"selinux,omitzero"`
 	// Problems are sentences for people: Vault away, clock wrong, disk full, a certificate refused.
 	Problems []string `json:"problems,omitempty"`
 }

@@ -141,8 +141,10 @@ func driftIsNamedAndRepaired(t *testing.T, ctx context.Context, config *rest.Con
 			"ValidatingAdmissionPolicy ashlar-no-long-lived-tokens: has been added to: spec.matchConditions"},
 		"admission narrowed": {edit(admit.WithResource("validatingadmissionpolicybindings"), "", "ashlar-no-long-lived-tokens", `{"spec":{"matchResources":{"namespaceSelector":{"matchLabels":{"a":"b"}}}}}`),
 			"ValidatingAdmissionPolicyBinding ashlar-no-long-lived-tokens: has been added to: spec.matchResources"},
-		"our labels removed": {edit(core.WithResource("limitranges"), "default", "defaults", `{"metadata":{"labels":null}}`),
-			"LimitRange default/defaults: differs in metadata.labels"},
+		"our labels removed": {edit(netw.WithResource("networkpolicies"), "kube-system", "coredns", `{"metadata":{"labels":null}}`),
+			"NetworkPolicy kube-system/coredns: differs in metadata.labels"},
+		"limits taken from pods": {edit(admit.WithResource("mutatingadmissionpolicies"), "", "ashlar-resources", `{"spec":{"matchConstraints":{"namespaceSelector":{"matchLabels":{"a":"b"}}}}}`),
+			"MutatingAdmissionPolicy ashlar-resources"},
 		"token mounted": {edit(core.WithResource("serviceaccounts"), "default", "default", `{"automountServiceAccountToken":true}`),
 			"ServiceAccount default/default: differs in automountServiceAccountToken"},
 		"DNS configured": {edit(core.WithResource("configmaps"), "kube-system", "coredns", `{"data":{"Corefile":".:53 {}"}}`),
@@ -220,11 +222,18 @@ func podsAreLimitedAndRestricted(t *testing.T, ctx context.Context, client dynam
 	pods := client.Resource(core.WithResource("pods")).Namespace("default")
 	container := map[string]any{"name": "c", "image": "i"}
 	pod := object("Pod", "p", map[string]any{"spec": map[string]any{"containers": []any{container}}})
-	if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), "PodSecurity") {
+	if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), "class restricted does not allow Capabilities") {
 		t.Errorf("an unrestricted pod: %v", err)
 	}
 	container["securityContext"] = map[string]any{"allowPrivilegeEscalation": false, "runAsNonRoot": true,
 		"capabilities": map[string]any{"drop": []any{"ALL"}}, "seccompProfile": map[string]any{"type": "RuntimeDefault"}}
+	pod.SetLabels(map[string]string{"ashlar.dev/class": "privileged"})
+	container["securityContext"].(map[string]any)["runAsNonRoot"] = false
+	if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), "violates PodSecurity") {
+		t.Errorf("a pod of a class that is not granted here, by somebody who may use any: %v", err)
+	}
+	pod.SetLabels(nil)
+	container["securityContext"].(map[string]any)["runAsNonRoot"] = true
 	got, err := pods.Create(ctx, pod, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatalf("a restricted pod: %v", err)
@@ -232,6 +241,10 @@ func podsAreLimitedAndRestricted(t *testing.T, ctx context.Context, client dynam
 	if class, _, _ := unstructured.NestedString(got.Object, "status", "qosClass"); class != "Burstable" {
 		t.Errorf("a pod without limits is %s", class)
 	}
+	if priority, _, _ := unstructured.NestedInt64(got.Object, "spec", "priority"); priority != 1000 {
+		t.Errorf("a pod that names no priority has %d", priority)
+	}
+	containersAreLimited(t, ctx, pods, container)
 	// CoreDNS's own pods fit in their namespace.
 	for _, o := range objects(t, input()) {
 		if o.GetKind() != "Deployment" {

@@ -20,6 +20,7 @@ var (
 	apps  = schema.GroupVersion{Group: "apps", Version: "v1"}
 	admit = schema.GroupVersion{Group: "admissionregistration.k8s.io", Version: "v1"}
 	netw  = schema.GroupVersion{Group: "networking.k8s.io", Version: "v1"}
+	sched = schema.GroupVersion{Group: "scheduling.k8s.io", Version: "v1"}
 	pdb   = schema.GroupVersion{Group: "policy", Version: "v1"}
 )
 
@@ -37,6 +38,9 @@ var kinds = map[schema.GroupVersionKind]kind{
 	apps.WithKind("Deployment"):                        {resource: apps.WithResource("deployments"), namespaced: true},
 	netw.WithKind("NetworkPolicy"):                     {resource: netw.WithResource("networkpolicies"), namespaced: true},
 	pdb.WithKind("PodDisruptionBudget"):                {resource: pdb.WithResource("poddisruptionbudgets"), namespaced: true},
+	sched.WithKind("PriorityClass"):                    {resource: sched.WithResource("priorityclasses")},
+	admit.WithKind("MutatingAdmissionPolicy"):          {resource: admit.WithResource("mutatingadmissionpolicies")},
+	admit.WithKind("MutatingAdmissionPolicyBinding"):   {resource: admit.WithResource("mutatingadmissionpolicybindings")},
 	admit.WithKind("ValidatingAdmissionPolicy"):        {resource: admit.WithResource("validatingadmissionpolicies")},
 	admit.WithKind("ValidatingAdmissionPolicyBinding"): {resource: admit.WithResource("validatingadmissionpolicybindings")},
 }

@@ -12,9 +12,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"text/template"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -23,6 +23,7 @@ import (
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/authz"
+	"ashlar.dev/ashlar/internal/isolation"
 	"ashlar.dev/ashlar/internal/unit"
 )
 
@@ -53,6 +54,10 @@ type Input struct {
 	Members bool
 	// ServiceAccounts are the classes whose roles the cluster has.
 	ServiceAccounts []v1alpha1.ServiceAccountClass
+	// Isolation is what is declared of pods' classes and namespaces' tiers.
+	Isolation v1alpha1.Isolation
+	// UserNamespaces: the kernel of every worker can give pods users that are not its own.
+	UserNamespaces bool
 	// UpstreamDNS are servers to ask about other names; none: they do not exist.
 	UpstreamDNS []netip.Addr
 }
@@ -61,9 +66,14 @@ type Input struct {
 type view struct {
 	Input
 	GroupAdmins, GroupAPIServers, GroupCalicoCNI, GroupCalico, GroupBaseline string
-	ModelRoles                                                               []string
-	DNSReplicas                                                              int
-	CorefileDigest                                                           string
+	// Bound are the roles that the baseline controller binds.
+	Bound          []string
+	DNSReplicas    int
+	CorefileDigest string
+	// Standard is the tier of namespaces that no other names, and Names what it limits.
+	Standard v1alpha1.Tier
+	Names    []string
+	Silent   silent
 }
 
 func (in Input) validate() error {
@@ -93,14 +103,23 @@ func Objects(in Input) ([]*unstructured.Unstructured, error) {
 		Input: in, DNSReplicas: min(max(in.Workers, 1), 2),
 		GroupAdmins: unit.GroupAdmins, GroupAPIServers: unit.GroupAPIServers,
 		GroupCalicoCNI: unit.GroupCalicoCNI, GroupCalico: unit.GroupCalico, GroupBaseline: unit.GroupBaseline,
+		Standard: in.Isolation.StandardTier(), Names: slices.Sorted(maps.Keys(in.Isolation.StandardTier().Limits)),
 		CorefileDigest: digest(string(dns), in.ClusterDomain, fmt.Sprint(in.UpstreamDNS)),
+		Silent:         silentOf(in.Isolation),
 	}
 	out, err := modelRoles(in.ServiceAccounts)
 	if err != nil {
 		return nil, err
 	}
+	ofClasses, err := classObjects(in.Isolation)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, ofClasses...)
 	for _, o := range out {
-		v.ModelRoles = append(v.ModelRoles, o.GetName())
+		if o.GetKind() == "ClusterRole" {
+			v.Bound = append(v.Bound, o.GetName())
+		}
 	}
 	names, err := fs.Glob(manifests, "manifests/*.yaml")
 	if err != nil {
@@ -153,7 +172,7 @@ func render(name string, v view) ([]*unstructured.Unstructured, error) {
 		return nil, err
 	}
 	t, err := template.New(name).Option("missingkey=error").
-		Funcs(template.FuncMap{"list": func(s ...string) []string { return s }, "join": strings.Join}).Parse(string(source))
+		Funcs(template.FuncMap{"list": func(s ...string) []string { return s }, "levels": func(ns string) map[string]string { return isolation.LevelLabels(isolation.Level(v.Isolation, ns)) }, "cel": celList}).Parse(string(source))
 	if err != nil {
 		return nil, err
 	}

@@ -98,9 +98,7 @@ func TestEveryNamespaceOfPodsIsClosed(t *testing.T) {
 			t.Errorf("%s mounts its token everywhere", id(o))
 		}
 	}
-	for _, name := range []string{"NetworkPolicy kube-system/default-deny", "LimitRange default/defaults", "LimitRange kube-system/defaults"} {
-		if !has[name] {
-			t.Errorf("no %s", name)
-		}
+	if name := "NetworkPolicy kube-system/default-deny"; !has[name] {
+		t.Errorf("no %s", name)
 	}
 }

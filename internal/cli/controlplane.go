@@ -94,7 +94,7 @@ func baselineControllerCommand() *cobra.Command {
 			}
 			config.QPS, config.Burst = 50, 200
 			o := controller.Options{
-				Config: config, Identity: identity, Access: readAccess, Policies: readPolicies, Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
+				Config: config, Identity: identity, Access: readAccess, Policies: readPolicies, Isolation: readIsolation, Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
 			}
 			if region != "" {
 				o.Gone = goneFrom(region)
@@ -128,6 +128,18 @@ func readAccess() (unit.Access, error) {
 		return a, fmt.Errorf("read %s: %w", unit.AccessFile, err)
 	}
 	return a, nil
+}
+
+func readIsolation() (v1alpha1.Isolation, error) {
+	var i v1alpha1.Isolation
+	b, err := os.ReadFile(unit.IsolationFile)
+	if err == nil {
+		err = json.Unmarshal(b, &i)
+	}
+	if err != nil {
+		return i, fmt.Errorf("read %s: %w", unit.IsolationFile, err)
+	}
+	return i, nil
 }
 
 // profile looks a certificate's profile up.

@@ -54,7 +54,8 @@ func probeCommand() *cobra.Command {
 			return relay.Pipe(cmd.Context(), args[0], cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
-	cmd.AddCommand(connect, serve, reach, pipe, firstCommand(), witnessCommand(), watchCommand(), sinkCommand(), speedCommand(), insideCommand())
+	cmd.AddCommand(connect, serve, reach, pipe, firstCommand(), witnessCommand(), watchCommand(), sinkCommand(), speedCommand(), hogCommand(), neighbourCommand(), insideCommand())
+	cmd.AddCommand(selinuxProbes()...)
 	return cmd
 }
 

@@ -50,6 +50,9 @@ func statusTable(w io.Writer, report []phase.MachineReport, now time.Time) error
 		for _, p := range m.Status.Problems {
 			problems = append(problems, []string{m.Name, problem(w, p)})
 		}
+		if u := m.Status.UserNamespaces; u != nil && !u.Able {
+			problems = append(problems, []string{m.Name, phase.OwnUsers + u.Why})
+		}
 		machines = append(machines, []string{m.Name, string(m.Role), knownBy(m), string(m.State),
 			fmt.Sprintf("%d/%d", settled, len(m.Status.Units)), fmt.Sprint(restarts),
 			firstRenewal(m.Status.Certificates, now), age(m.Status.Seen, now)})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
+	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/unit"
 )
 
@@ -44,6 +46,8 @@ type Options struct {
 	// Access reads what is declared.
 	Access   func() (unit.Access, error)
 	Policies func() (Policies, error)
+	// Isolation reads what is declared of pods' classes and namespaces' tiers.
+	Isolation func() (v1alpha1.Isolation, error)
 	// Gone asks a cloud which of some instances will never come back; nil where machines are not a cloud's.
 	Gone func(ctx context.Context, instances []string) ([]string, error)
 	Log  *slog.Logger
@@ -125,19 +129,21 @@ func lead(ctx context.Context, client kubernetes.Interface, o Options) error {
 
 // declared is all that namespaces must have.
 type declared struct {
-	access   unit.Access
-	policies Policies
+	access    unit.Access
+	policies  Policies
+	isolation v1alpha1.Isolation
 }
 
 func (o Options) declared() (d declared, err error) {
-	var errs [2]error
+	var errs [3]error
 	d.access, errs[0] = o.Access()
 	d.policies, errs[1] = o.Policies()
+	d.isolation, errs[2] = o.Isolation()
 	return d, errors.Join(errs[:]...)
 }
 
 func (d declared) plan(s Snapshot) []Change {
-	return append(Plan(d.access, s), PlanPolicies(d.policies, s)...)
+	return slices.Concat(Plan(d.access, d.isolation, s), PlanPolicies(d.policies, s), PlanQuotas(d.isolation, s), PlanLevels(d.isolation, s))
 }
 
 // watched is what the controller knows of the cluster, kept up to date by watches.
@@ -155,7 +161,7 @@ func watch(ctx context.Context, client kubernetes.Interface, changed chan<- stru
 	}
 	for _, i := range []cache.SharedIndexInformer{w.Core().V1().Namespaces().Informer(), w.Core().V1().ServiceAccounts().Informer(),
 		w.Rbac().V1().RoleBindings().Informer(), w.Rbac().V1().ClusterRoleBindings().Informer(),
-		w.Networking().V1().NetworkPolicies().Informer()} {
+		w.Networking().V1().NetworkPolicies().Informer(), w.Core().V1().LimitRanges().Informer(), w.Core().V1().ResourceQuotas().Informer()} {
 		if _, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: func(any) { notify() },
 			UpdateFunc: func(any, any) { notify() }, DeleteFunc: func(any) { notify() }}); err != nil {
 			return w, err
@@ -172,12 +178,14 @@ func watch(ctx context.Context, client kubernetes.Interface, changed chan<- stru
 
 func (w watched) snapshot() (s Snapshot, err error) {
 	all := labels.Everything()
-	var errs [5]error
+	var errs [7]error
 	s.Namespaces, errs[0] = w.Core().V1().Namespaces().Lister().List(all)
 	s.ServiceAccounts, errs[1] = w.Core().V1().ServiceAccounts().Lister().List(all)
 	s.RoleBindings, errs[2] = w.Rbac().V1().RoleBindings().Lister().List(all)
 	s.ClusterRoleBindings, errs[3] = w.Rbac().V1().ClusterRoleBindings().Lister().List(all)
 	s.NetworkPolicies, errs[4] = w.Networking().V1().NetworkPolicies().Lister().List(all)
+	s.LimitRanges, errs[5] = w.Core().V1().LimitRanges().Lister().List(all)
+	s.ResourceQuotas, errs[6] = w.Core().V1().ResourceQuotas().Lister().List(all)
 	return s, errors.Join(errs[:]...)
 }
 
@@ -208,12 +216,23 @@ func (c Change) make(ctx context.Context, client kubernetes.Interface) error {
 	}
 	name := c.Object.GetName()
 	switch o := c.Object.(type) {
+	case *corev1.Namespace:
+		patch, err := levelPatch(o)
+		if err != nil {
+			return err
+		}
+		_, err = client.CoreV1().Namespaces().Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
+		return err
 	case *corev1.ServiceAccount:
 		_, err := client.CoreV1().ServiceAccounts(o.Namespace).Patch(ctx, name, types.MergePatchType,
 			[]byte(`{"automountServiceAccountToken":false}`), metav1.PatchOptions{})
 		return err
 	case *networkingv1.NetworkPolicy:
 		return change(ctx, client.NetworkingV1().NetworkPolicies(o.Namespace), c.Verb, o)
+	case *corev1.LimitRange:
+		return change(ctx, client.CoreV1().LimitRanges(o.Namespace), c.Verb, o)
+	case *corev1.ResourceQuota:
+		return change(ctx, client.CoreV1().ResourceQuotas(o.Namespace), c.Verb, o)
 	case *rbacv1.RoleBinding:
 		return change(ctx, client.RbacV1().RoleBindings(o.Namespace), c.Verb, o)
 	case *rbacv1.ClusterRoleBinding:
@@ -241,7 +260,7 @@ func change[T metav1.Object](ctx context.Context, to writer[T], v Verb, o T) (er
 }
 
 // Observe says what differs in a live cluster, by one look.
-func Observe(ctx context.Context, config *rest.Config, a unit.Access, p Policies) ([]Change, error) {
+func Observe(ctx context.Context, config *rest.Config, a unit.Access, p Policies, i v1alpha1.Isolation) ([]Change, error) {
 	config = rest.CopyConfig(config)
 	config.QPS = -1
 	client, err := kubernetes.NewForConfig(config)
@@ -254,11 +273,14 @@ func Observe(ctx context.Context, config *rest.Config, a unit.Access, p Policies
 	bindings, err3 := client.RbacV1().RoleBindings("").List(ctx, all)
 	clusterBindings, err4 := client.RbacV1().ClusterRoleBindings().List(ctx, all)
 	policies, err5 := client.NetworkingV1().NetworkPolicies("").List(ctx, all)
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	ranges, err6 := client.CoreV1().LimitRanges("").List(ctx, all)
+	quotas, err7 := client.CoreV1().ResourceQuotas("").List(ctx, all)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
 		return nil, fmt.Errorf("look at each namespace: %w", err)
 	}
-	return declared{a, p}.plan(Snapshot{pointers(namespaces.Items), pointers(accounts.Items), pointers(bindings.Items), pointers(clusterBindings.Items),
-		pointers(policies.Items)}), nil
+	return declared{a, p, i}.plan(Snapshot{Namespaces: pointers(namespaces.Items), ServiceAccounts: pointers(accounts.Items),
+		RoleBindings: pointers(bindings.Items), ClusterRoleBindings: pointers(clusterBindings.Items), NetworkPolicies: pointers(policies.Items),
+		LimitRanges: pointers(ranges.Items), ResourceQuotas: pointers(quotas.Items)}), nil
 }
 
 func pointers[T any](of []T) []*T {

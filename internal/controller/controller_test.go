@@ -92,7 +92,7 @@ func TestPlan(t *testing.T) {
 			RoleBindings:    []*rbacv1.RoleBinding{placed("gone", "ashlar:read-only")}}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := texts(Plan(seed(), c.have)); !slices.Equal(got, c.want) {
+			if got := texts(Plan(seed(), v1alpha1.Isolation{}, c.have)); !slices.Equal(got, c.want) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
 			}
 		})
@@ -120,8 +120,8 @@ func TestPlanConverges(t *testing.T) {
 				s.RoleBindings = append(s.RoleBindings, b)
 			}
 		}
-		after := carryOut(s, Plan(a, s))
-		if left := Plan(a, after); len(left) > 0 {
+		after := carryOut(s, Plan(a, v1alpha1.Isolation{}, s))
+		if left := Plan(a, v1alpha1.Isolation{}, after); len(left) > 0 {
 			t.Fatalf("still to do: %q", texts(left))
 		}
 		kept := 0
@@ -176,7 +176,7 @@ func TestAgainstAnAPIServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	none, policies := unit.Access{}, declaredPolicies(t)
+	none, policies, tiers := unit.Access{}, declaredPolicies(t), declaredTiers()
 	declare := make(chan unit.Access, 1)
 	current := seed()
 	options := Options{Config: api.As(unit.GroupBaseline), Log: slog.New(slog.DiscardHandler), Access: func() (unit.Access, error) {
@@ -185,7 +185,7 @@ func TestAgainstAnAPIServer(t *testing.T) {
 		default:
 		}
 		return current, nil
-	}, Policies: func() (Policies, error) { return policies, nil }}
+	}, Policies: func() (Policies, error) { return policies, nil }, Isolation: func() (v1alpha1.Isolation, error) { return tiers, nil }}
 	first, stop := context.WithCancel(ctx)
 	done := make(chan error, 2)
 	go func() { o := options; o.Identity = "first"; done <- Run(first, o) }()
@@ -204,7 +204,7 @@ func TestAgainstAnAPIServer(t *testing.T) {
 	settled := func(what string, a unit.Access) {
 		t.Helper()
 		testserver.Eventually(t, what, func() bool {
-			left, err := Observe(ctx, api.Admin, a, policies)
+			left, err := Observe(ctx, api.Admin, a, policies, tiers)
 			return err == nil && len(left) == 0
 		})
 	}
@@ -227,6 +227,7 @@ func TestAgainstAnAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	settled("repair of a NetworkPolicy", seed())
+	namespacesAreLimited(t, ctx, admin, func() { settled("repair of what limits a namespace", seed()) })
 	open := namespace("shop")
 	open.Labels = map[string]string{"team": "research"}
 	if _, err := admin.CoreV1().Namespaces().Update(ctx, open, metav1.UpdateOptions{}); err != nil {

@@ -68,8 +68,9 @@ func TestDepartedAgainstAnAPIServer(t *testing.T) {
 		}
 	}
 	options := Options{Config: api.As(unit.GroupBaseline), Identity: "one", Log: slog.New(slog.DiscardHandler),
-		Access:   func() (unit.Access, error) { return seed(), nil },
-		Policies: func() (Policies, error) { return declaredPolicies(t), nil },
+		Access:    func() (unit.Access, error) { return seed(), nil },
+		Policies:  func() (Policies, error) { return declaredPolicies(t), nil },
+		Isolation: func() (v1alpha1.Isolation, error) { return v1alpha1.Isolation{}, nil },
 		// i-2 is gone, too, by its cloud; but its node is Ready, so that nobody asks.
 		Gone: func(_ context.Context, asked []string) ([]string, error) {
 			return slices.DeleteFunc(slices.Clone(asked), func(id string) bool { return id != "i-1" && id != "i-2" }), nil

@@ -13,8 +13,10 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/authz"
 	"ashlar.dev/ashlar/internal/baseline"
+	"ashlar.dev/ashlar/internal/isolation"
 	"ashlar.dev/ashlar/internal/unit"
 )
 
@@ -31,6 +33,8 @@ type Snapshot struct {
 	RoleBindings        []*rbacv1.RoleBinding
 	ClusterRoleBindings []*rbacv1.ClusterRoleBinding
 	NetworkPolicies     []*networkingv1.NetworkPolicy
+	LimitRanges         []*corev1.LimitRange
+	ResourceQuotas      []*corev1.ResourceQuota
 }
 
 // Verb is what a Change does.
@@ -44,6 +48,8 @@ const (
 	Delete  Verb = "delete"
 	// Unmount has a ServiceAccount's pods get no token that they do not ask for.
 	Unmount Verb = "unmount"
+	// Label sets a namespace's labels.
+	Label Verb = "label"
 )
 
 // Change is one thing that is not as it should be, and what to do about it.
@@ -57,10 +63,16 @@ type Change struct {
 func (c Change) Name() string {
 	kind := map[bool]string{true: "RoleBinding", false: "ClusterRoleBinding"}[c.Object.GetNamespace() != ""]
 	switch c.Object.(type) {
+	case *corev1.Namespace:
+		kind = "Namespace"
 	case *corev1.ServiceAccount:
 		kind = "ServiceAccount"
 	case *networkingv1.NetworkPolicy:
 		kind = "NetworkPolicy"
+	case *corev1.LimitRange:
+		kind = "LimitRange"
+	case *corev1.ResourceQuota:
+		kind = "ResourceQuota"
 	}
 	if ns := c.Object.GetNamespace(); ns != "" {
 		return fmt.Sprintf("%s %s/%s", kind, ns, c.Object.GetName())
@@ -71,7 +83,7 @@ func (c Change) Name() string {
 func (c Change) String() string { return c.Name() + ": " + c.Why + " → " + string(c.Verb) + " it" }
 
 // Plan says what differs between a cluster and what is declared.
-func Plan(a unit.Access, s Snapshot) []Change {
+func Plan(a unit.Access, i v1alpha1.Isolation, s Snapshot) []Change {
 	accounts := authz.Accounts{}
 	for _, ns := range s.Namespaces {
 		if ns.DeletionTimestamp == nil {
@@ -95,6 +107,12 @@ func Plan(a unit.Access, s Snapshot) []Change {
 		if b := authz.Model(a.ServiceAccounts).Binding(ns, names); b != nil {
 			b.SetLabels(map[string]string{baseline.LabelManagedBy: "ashlar", baseline.LabelPartOf: partOf})
 			wanted[key(b)] = b
+		}
+	}
+	for ns := range accounts {
+		for _, b := range isolation.Bindings(i, ns) {
+			b.Labels = map[string]string{baseline.LabelManagedBy: "ashlar", baseline.LabelPartOf: partOf}
+			wanted[key(&b)] = &b
 		}
 	}
 	for _, b := range s.RoleBindings {

@@ -12,12 +12,12 @@ import (
 
 // ofPod is a violation of the pod's own, if the condition holds.
 func ofPod(control, field, condition, value string) string {
-	return fmt.Sprintf(`(%s ? [%s + %s] : [])`, condition, strconv.Quote(control+": "+field+" is "), value)
+	return fmt.Sprintf(`(%s ? [%s + (%s)] : [])`, condition, strconv.Quote(control+": "+field+" is "), value)
 }
 
 // ofContainers is a violation of each container for which the condition holds.
 func ofContainers(control, field, condition, value string) string {
-	return fmt.Sprintf(`variables.containers.filter(e, %s).map(e, %s + string(e.at) + %s + %s)`, condition, strconv.Quote(control+": "),
+	return fmt.Sprintf(`variables.containers.filter(e, %s).map(e, %s + string(e.at) + %s + (%s))`, condition, strconv.Quote(control+": "),
 		strconv.Quote("."+field+" is "), value)
 }
 
@@ -30,8 +30,8 @@ func list(of ...string) string {
 }
 
 const (
-	context = "e.c.?securityContext."
-	isTrue  = `"true"`
+	security = "e.c.?securityContext."
+	isTrue   = `"true"`
 )
 
 // both is a field of the pod's security context and of each container's.
@@ -55,15 +55,15 @@ var expressions = map[string]func(Class) string{
 		return strings.Join(append(terms, "[]"), " + ")
 	},
 	PrivilegedPods: func(Class) string {
-		return ofContainers(PrivilegedPods, "securityContext.privileged", context+"?privileged.orValue(false) == true", isTrue)
+		return ofContainers(PrivilegedPods, "securityContext.privileged", security+"?privileged.orValue(false) == true", isTrue)
 	},
 	Capabilities: func(c Class) string {
-		more := fmt.Sprintf(context+`?capabilities.?add.orValue([]).filter(k, !(k in %s))`, list(c.capabilities()...))
+		more := fmt.Sprintf(security+`?capabilities.?add.orValue([]).filter(k, !(k in %s))`, list(c.capabilities()...))
 		added := ofContainers(Capabilities, "securityContext.capabilities.add", more+".size() > 0", more+`.map(k, string(k)).join(", ")`)
 		if !c.strict() {
 			return added
 		}
-		dropped := ofContainers(Capabilities, "securityContext.capabilities.drop", `!("ALL" in `+context+`?capabilities.?drop.orValue([]))`, strconv.Quote(withoutAll))
+		dropped := ofContainers(Capabilities, "securityContext.capabilities.drop", `!("ALL" in `+security+`?capabilities.?drop.orValue([]))`, strconv.Quote(withoutAll))
 		return "variables.windows ? [] : " + dropped + " + " + added
 	},
 	HostPathVolumes: hostPathsExpression,
@@ -99,7 +99,7 @@ var expressions = map[string]func(Class) string{
 			"["+part("user")+", "+part("role")+", "+part("type")+", "+part("level")+`].map(x, string(x)).join(":")`)
 	},
 	ProcMount: func(c Class) string {
-		out := ofContainers(ProcMount, "securityContext.procMount", context+`?procMount.orValue("Default") != "Default"`, "string(e.c.securityContext.procMount)")
+		out := ofContainers(ProcMount, "securityContext.procMount", security+`?procMount.orValue("Default") != "Default"`, "string(e.c.securityContext.procMount)")
 		if !c.strict() {
 			return "variables.ownUsers ? [] : " + out
 		}
@@ -111,7 +111,7 @@ var expressions = map[string]func(Class) string{
 		if !c.strict() {
 			return both(Seccomp, profile, bad, `string(%s.orValue(""))`)
 		}
-		const own, pods = context + "?seccompProfile.?type", "variables.pod.?seccompProfile.?type"
+		const own, pods = security + "?seccompProfile.?type", "variables.pod.?seccompProfile.?type"
 		none := fmt.Sprintf(`!(%s.orValue("") in %s)`, pods, list(c.seccompProfiles()...))
 		return "variables.windows ? [] : " + ofPod(Seccomp, "spec.securityContext."+profile, fmt.Sprintf(bad, pods), "string("+pods+`.orValue(""))`) + " + " +
 			ofContainers(Seccomp, "securityContext."+profile, fmt.Sprintf("%s.hasValue() ? "+bad+" : "+none, own, own), "string("+own+`.orValue("`+notSet+`"))`)
@@ -128,7 +128,7 @@ var expressions = map[string]func(Class) string{
 		return "variables.windows ? [] : " + boolean(PrivilegeEscal, "allowPrivilegeEscalation", "false")
 	},
 	NonRoot: func(Class) string {
-		const own, pods = context + "?runAsNonRoot", "variables.pod.?runAsNonRoot"
+		const own, pods = security + "?runAsNonRoot", "variables.pod.?runAsNonRoot"
 		return "variables.ownUsers ? [] : " + ofPod(NonRoot, "spec.securityContext.runAsNonRoot", pods+".orValue(true) == false", `"false"`) + " + " +
 			ofContainers(NonRoot, "securityContext.runAsNonRoot", own+".orValue("+pods+".orValue(false)) == false",
 				own+`.hasValue() ? "false" : "`+notSet+`"`)
@@ -137,7 +137,7 @@ var expressions = map[string]func(Class) string{
 		if len(c.RunAsUser) == 0 {
 			return "variables.ownUsers ? [] : " + both(NonRootUser, "runAsUser", "%s.orValue(1) == 0", `"0"`+"%.0s")
 		}
-		const user = context + "?runAsUser.orValue(variables.pod.?runAsUser.orValue(-1))"
+		const user = security + "?runAsUser.orValue(variables.pod.?runAsUser.orValue(-1))"
 		var in []string
 		for _, r := range c.RunAsUser {
 			in = append(in, fmt.Sprintf("%s >= %d && %s <= %d", user, r.From, user, r.To))
@@ -149,7 +149,7 @@ var expressions = map[string]func(Class) string{
 
 // boolean is a field that each container must set to a value.
 func boolean(control, field, value string) string {
-	own := context + "?" + field
+	own := security + "?" + field
 	return ofContainers(control, "securityContext."+field, own+".orValue(!"+value+") != "+value, own+`.hasValue() ? string(`+own+`.orValue(!`+value+`)) : "`+notSet+`"`)
 }
 

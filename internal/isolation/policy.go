@@ -1,6 +1,8 @@
 package isolation
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,7 +35,7 @@ func Policies(classes []Class) []*unstructured.Unstructured {
 			// Of a pod that exists nothing else can change that a class speaks of. What other updates are about passes, so that
 			// a pod of before a class was changed can still be looked after, and goes when it is deleted.
 			"matchConditions": []any{map[string]any{"name": "new", "expression": `request.operation == "CREATE" || ` +
-				`request.subResource == "ephemeralcontainers" || ` + classOf("object") + " != " + classOf("oldObject")}},
+				`request.?subResource.orValue("") == "ephemeralcontainers" || ` + classOf("object") + " != " + classOf("oldObject")}},
 			"variables":   variables(classes),
 			"validations": validations(classes),
 		}),
@@ -93,11 +95,20 @@ func variables(classes []Class) []any {
 	}
 	out = append(out, perClass...)
 	refused, allowing := `["x"].filter(x, false)`, make([]string, 0, len(classes))
-	for _, class := range classes {
+	for _, class := range byWidth(classes) {
 		refused = "variables.class == " + strconv.Quote(class.Name) + " ? variables." + refusedBy(class) + " : " + refused
 		allowing = append(allowing, "(variables."+refusedBy(class)+".size() == 0 ? ["+strconv.Quote(class.Name)+"] : [])")
 	}
 	return append(out, variable("refused", refused), variable("allowing", strings.Join(allowing, " + ")))
+}
+
+// byWidth has the one last that allows everything: what it allows, a narrower one may, too.
+func byWidth(classes []Class) []Class {
+	out := slices.Clone(classes)
+	slices.SortStableFunc(out, func(a, b Class) int {
+		return cmp.Compare(slices.Index(levels, a.Standard)/2, slices.Index(levels, b.Standard)/2)
+	})
+	return out
 }
 
 func containers(list string) string {

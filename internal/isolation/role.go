@@ -84,11 +84,12 @@ func Level(i v1alpha1.Isolation, namespace string) string {
 	return levels[level]
 }
 
-// LevelLabels are how Pod Security is told.
+// LevelLabels are how Pod Security is told, of every version of the standards: the newest.
 func LevelLabels(level string) map[string]string {
-	return map[string]string{
-		"pod-security.kubernetes.io/enforce": level,
-		"pod-security.kubernetes.io/audit":   level,
-		"pod-security.kubernetes.io/warn":    level,
+	out := map[string]string{}
+	for _, mode := range []string{"enforce", "audit", "warn"} {
+		out["pod-security.kubernetes.io/"+mode] = level
+		out["pod-security.kubernetes.io/"+mode+"-version"] = "latest"
 	}
+	return out
 }

@@ -71,7 +71,7 @@ func observeAccess(ctx context.Context, c *Cluster) ([]Drift, error) {
 		return nil, err
 	}
 	g.Go(func() error {
-		changes, err := controller.Observe(ctx, config, access, policies)
+		changes, err := controller.Observe(ctx, config, access, policies, c.Spec.Spec.Isolation)
 		for _, change := range changes {
 			drift[len(machines)] = append(drift[len(machines)], Drift{Object: change.Name(), Cause: change.Why, Action: "wait for the baseline controller to " + string(change.Verb) + " it"})
 		}

@@ -24,6 +24,11 @@ func (c *Cluster) baselineObjects(ctx context.Context) ([]*unstructured.Unstruct
 		return nil, err
 	}
 	d := c.desiredFor("", machines, trust{})
+	all, err := c.enrolment(ctx)
+	if err != nil {
+		return nil, err
+	}
+	users, _ := userNamespaces(all)
 	coredns, ok := c.Bundle.Image("coredns")
 	if !ok {
 		return nil, fmt.Errorf("the bundle has no image of CoreDNS")
@@ -36,7 +41,9 @@ func (c *Cluster) baselineObjects(ctx context.Context) ([]*unstructured.Unstruct
 		Workers:       len(d.WithRole(v1alpha1.RoleWorker)),
 		Members:       len(c.groups()) > 0,
 
+		Isolation:       c.Spec.Spec.Isolation,
 		ServiceAccounts: c.Spec.Spec.Authorization.ServiceAccounts,
+		UserNamespaces:  users,
 	})
 }
 
@@ -97,6 +104,9 @@ func applyBaseline(ctx context.Context, c *Cluster, _ []Drift, progress *ui.Prog
 		return err
 	}
 	if err := waitAPI(ctx, c, config, progress); err != nil {
+		return err
+	}
+	if err := awaitWorkers(ctx, c); err != nil {
 		return err
 	}
 	objects, err := c.baselineObjects(ctx)

@@ -206,6 +206,7 @@ func (c *Cluster) desired(me provider.Machine, machines []provider.Machine, t tr
 		d.NetworkPolicy = s.Network.Policy
 	case v1alpha1.RoleControlPlane:
 		d.NetworkPolicy = s.Network.Policy
+		d.Isolation = s.Isolation
 		d.ServiceAccountKeys = t.tokens
 		d.Authentication, d.Authorization = s.Authentication, s.Authorization
 	case v1alpha1.RoleWorker:

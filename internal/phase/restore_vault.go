@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ashlar.dev/ashlar/internal/agent"
+	"ashlar.dev/ashlar/internal/audit"
 	"ashlar.dev/ashlar/internal/backup"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/ui"
@@ -223,7 +224,7 @@ func (c *Cluster) stranded(ctx context.Context, known map[unit.CA][]string) (int
 // renewalTimeout is how long machines may take to replace what the lost Vault signed.
 const renewalTimeout = 2 * time.Minute
 
-// awaitRenewal returns once no machine has a certificate from before any more.
+// awaitRenewal returns once no machine has a certificate from before any more, and each has said so.
 func (c *Cluster) awaitRenewal(ctx context.Context, since time.Time, progress *ui.Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, renewalTimeout)
 	defer cancel()
@@ -232,7 +233,13 @@ func (c *Cluster) awaitRenewal(ctx context.Context, since time.Time, progress *u
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(leaves, func(l diskLeaf) bool { return l.NotBefore.Before(since.Add(-agent.Backdating)) })
+		told, err := c.enrolment(ctx)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(leaves, func(l diskLeaf) bool {
+			return l.NotBefore.Before(since.Add(-agent.Backdating)) || !tells(told, l)
+		})
 		if i < 0 {
 			progress.Detail("%d new", len(leaves))
 			return nil
@@ -244,4 +251,17 @@ func (c *Cluster) awaitRenewal(ctx context.Context, since time.Time, progress *u
 		case <-time.After(look):
 		}
 	}
+}
+
+// tells says whether a machine no longer reports another certificate than the one that it has: the restored Vault knows what
+// it reported at the time of the backup.
+func tells(told []enrolled, l diskLeaf) bool {
+	for _, e := range told {
+		for _, s := range e.status.Certificates {
+			if e.machine.Name == l.Machine && s.CA == l.CA && s.Name == l.Name && !audit.SameSerial(s.Serial, l.Serial) {
+				return e.out // it tells nothing any more
+			}
+		}
+	}
+	return true
 }

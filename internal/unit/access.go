@@ -80,7 +80,7 @@ func baselineController(d Desired) Unit {
 	return Unit{
 		Name:         "baseline-controller",
 		Args:         args,
-		Files:        []File{caFile(d, CAKubernetes), config, accessFile(d), live(networkFile(d))},
+		Files:        []File{caFile(d, CAKubernetes), config, accessFile(d), live(networkFile(d)), isolationFile(d)},
 		Certificates: []Certificate{client},
 		After:        []string{"kube-apiserver"},
 		Wait:         []Probe{d.apiReady()},

@@ -38,6 +38,8 @@ type Desired struct {
 	Authorization  v1alpha1.Authorization  `json:"authorization,omitzero"`
 	// NetworkPolicy is as in the Cluster. Only etcd and control-plane machines have it.
 	NetworkPolicy v1alpha1.NetworkPolicy `json:"networkPolicy,omitzero"`
+	// Isolation is as in the Cluster. Only control-plane machines have it.
+	Isolation v1alpha1.Isolation `json:"isolation,omitzero"`
 	// PublicServices are what the public load balancer serves. Only its machine has them.
 	PublicServices []PublicService `json:"publicServices,omitempty"`
 	// Revoked is what the machine must not take any more. Only machines that are asked have it.

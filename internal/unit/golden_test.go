@@ -74,6 +74,9 @@ func render(units []unit.Unit) string {
 		if u.Ready != (unit.Probe{}) {
 			section("ready", probe(u.Ready))
 		}
+		if u.OOMScore != 0 {
+			section("oom score", fmt.Sprint(u.OOMScore))
+		}
 		if u.Once {
 			section("once", "true")
 		}

@@ -40,6 +40,8 @@ type Unit struct {
 	ReloadSignal int
 	// Logs are files that the process writes itself, and opens again at ReloadSignal.
 	Logs []string
+	// OOMScore says how early the kernel kills the process for want of memory, from -1000, never, to 1000. 0: as the agent itself.
+	OOMScore int `json:",omitempty"`
 	// Grace is how long the process may take to stop.
 	Grace time.Duration
 }
@@ -122,7 +124,7 @@ func forRole(d Desired) []Unit {
 	case v1alpha1.RoleControlPlane:
 		return controlPlane(d)
 	case v1alpha1.RoleWorker:
-		return worker(d)
+		return sparing(worker(d))
 	case v1alpha1.RolePublicLB:
 		return publicLB(d)
 	default:

@@ -11,7 +11,7 @@ const containerdSocket = "/run/containerd/containerd.sock"
 const PauseImage = "ashlar.dev/pause:3.10"
 
 func worker(d Desired) []Unit {
-	units := []Unit{containerd(d), ceilings(d), image("pause"), image("coredns")}
+	units := []Unit{containerd(d), ceilings(d), reserve(), image("pause"), image("coredns")}
 	if !d.Complete() {
 		return units
 	}
@@ -21,6 +21,19 @@ func worker(d Desired) []Unit {
 	}
 	return append(units, calicoTunnel(d), calicoNode(d), shortcut(d), cni(d))
 }
+
+// sparing has pods killed first: whatever they do to the machine's memory, what runs and connects them goes on.
+func sparing(units []Unit) []Unit {
+	for i, u := range units {
+		if !u.Once && len(u.Args) > 0 {
+			units[i].OOMScore = killedLast
+		}
+	}
+	return units
+}
+
+// killedLast is a process that the kernel kills for want of memory only when there is nobody else.
+const killedLast = -999
 
 // systemd says whether pods' groups are made by systemd, which has all others on the machines of a cloud.
 func (d Desired) systemd() bool { return d.Region != "" }
@@ -57,6 +70,7 @@ disabled_plugins = [
   restrict_oom_score_adj = true
   enable_unprivileged_ports = true
   enable_unprivileged_icmp = false
+  enable_selinux = true
   [plugins.'io.containerd.cri.v1.runtime'.cni]
     bin_dirs = [%q]
     conf_dir = %q
@@ -90,6 +104,7 @@ func kubelet(d Desired) Unit {
 		Args: []string{
 			Bin + "/kubelet",
 			"--config=/etc/kubernetes/kubelet.yaml",
+			"--config-dir=" + ReserveDir,
 			"--kubeconfig=" + config.Path,
 			"--hostname-override=" + d.Self,
 			"--node-ip=" + d.Me().Address.String(),
@@ -125,14 +140,13 @@ makeIPTablesUtilChains: true
 streamingConnectionIdleTimeout: 5m
 eventRecordQPS: 50
 imageGCHighThresholdPercent: 100
-evictionHard: {memory.available: 100Mi, nodefs.available: 1Gi, imagefs.available: 1Gi, nodefs.inodesFree: 5%%}
 enableDebuggingHandlers: true
 enableProfilingHandler: false
 enableDebugFlagsHandler: false
 `, CAFile(CAKubernetes), d.Me().Address, serving.Profile.CertFile(), serving.Profile.KeyFile(), containerdSocket, d.DNSServiceIP(), d.ClusterDomain, d.cgroupDriver())},
 		},
 		Certificates: []Certificate{client, serving},
-		After:        []string{"containerd"},
+		After:        []string{"containerd", "reserve"},
 		Wait:         []Probe{d.apiReady()},
 		Ready:        Probe{URL: "http://127.0.0.1:10248/healthz"},
 		Grace:        5 * time.Second,

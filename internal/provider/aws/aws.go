@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	tfjson "github.com/hashicorp/terraform-json"
 	"golang.org/x/crypto/ssh"
 
@@ -50,9 +52,11 @@ type Provider struct {
 	mu      sync.Mutex
 	config  *aws.Config
 	account string
-	sealed  string   // the ARN of the key that encrypts the state
-	outputs *Outputs // as they were read last
-	ready   string   // what OpenTofu's directory was prepared for
+	sealed  string           // the ARN of the key that encrypts the state
+	outputs *Outputs         // as they were read last
+	heard   []types.Instance // what EC2 said last
+	heardAt time.Time
+	ready   string // what OpenTofu's directory was prepared for
 	planned *planned
 	shells  map[door]*ssh.Client
 	// passOn is what the bastion passes the operator on by.

@@ -38,6 +38,25 @@ func TestInstancesThatLive(t *testing.T) {
 	if want := []string{"i-01", "i-02", "i-03", "i-04"}; !slices.Equal(got, want) {
 		t.Errorf("live: %v, want %v", got, want)
 	}
+	// Whoever waits looks ten times a second: EC2 is asked once, and again when something was done.
+	p.outputs = &Outputs{Machines: map[string]Made{"vault-0": {InstanceID: "i-02"}}}
+	before := cloud.Asked("ec2:DescribeInstances")
+	list := func(want int) {
+		t.Helper()
+		if _, err := p.List(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if asked := cloud.Asked("ec2:DescribeInstances") - before; asked != want {
+			t.Errorf("asked %d times, want %d", asked, want)
+		}
+	}
+	list(1)
+	list(1)
+	p.ask()
+	list(2)
+	p.heardAt = p.heardAt.Add(-hearsay)
+	list(3)
+
 	p.config.Credentials = credentials.NewStaticCredentialsProvider("AKIANOBODY", "x", "")
 	if _, err := p.describe(context.Background()); err == nil {
 		t.Error("somebody without a key is answered")

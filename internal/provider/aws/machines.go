@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -38,8 +39,22 @@ func (p *Provider) read(ctx context.Context) (*Outputs, []types.Instance, error)
 	if err != nil || len(out.Machines)+len(out.Groups) == 0 {
 		return out, nil, err
 	}
-	instances, err := p.describe(ctx)
-	return out, instances, err
+	if p.heard != nil && time.Since(p.heardAt) < hearsay {
+		return out, p.heard, nil
+	}
+	p.heard, err = p.describe(ctx)
+	p.heardAt = time.Now()
+	return out, p.heard, err
+}
+
+// hearsay is how long it is good what EC2 said last: whoever waits looks ten times as often, and EC2 throttles.
+const hearsay = time.Second
+
+// ask has EC2 asked again, once something was done to instances.
+func (p *Provider) ask() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.heard = nil
 }
 
 // describe asks EC2 for the instances of the cluster that are not terminated. A caller holds mu.

@@ -176,6 +176,6 @@ func (p *Provider) Destroy(ctx context.Context) error {
 			return fmt.Errorf("remove the machines and their network: %w", explain(err))
 		}
 	}
-	p.outputs, p.planned, p.ready, p.sealed = nil, nil, "", ""
+	p.outputs, p.planned, p.heard, p.ready, p.sealed = nil, nil, nil, "", ""
 	return p.removeState(ctx)
 }

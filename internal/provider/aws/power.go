@@ -24,6 +24,7 @@ func (p *Provider) client(ctx context.Context, name string) (*ec2.Client, []stri
 
 // Start powers a machine on. What it boots is in its user data, so there is nothing to put on it before.
 func (p *Provider) Start(ctx context.Context, m provider.Machine, _ []provider.File) error {
+	defer p.ask()
 	c, ids, err := p.client(ctx, m.Name)
 	if err == nil {
 		_, err = c.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: ids})
@@ -36,6 +37,7 @@ func (p *Provider) Start(ctx context.Context, m provider.Machine, _ []provider.F
 
 // PowerOff stops a machine at once. A member of a group is replaced by its group.
 func (p *Provider) PowerOff(ctx context.Context, name string) error {
+	defer p.ask()
 	c, ids, err := p.client(ctx, name)
 	if err == nil {
 		_, err = c.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: ids, Force: aws.Bool(true)})
@@ -48,6 +50,7 @@ func (p *Provider) PowerOff(ctx context.Context, name string) error {
 
 // Delete ends a machine. What it has beside its instance, its address and its data, OpenTofu removes when the file does not have it any more.
 func (p *Provider) Delete(ctx context.Context, name string) error {
+	defer p.ask()
 	c, ids, err := p.client(ctx, name)
 	if err == nil {
 		_, err = c.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: ids})

@@ -223,7 +223,7 @@ func (p *Provider) apply(ctx context.Context, file string) error {
 	if err == nil {
 		err = explain(tf.Apply(ctx, tfexec.DirOrPlan(file), tfexec.LockTimeout(lockTimeout)))
 	}
-	p.outputs, p.planned = nil, nil
+	p.outputs, p.planned, p.heard = nil, nil, nil
 	return err
 }
 

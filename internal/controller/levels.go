@@ -1,0 +1,60 @@
+package controller
+
+import (
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/isolation"
+)
+
+// PlanLevels says which namespaces' labels have Pod Security allow more, or less, than the classes of pods granted there need. It is
+// the second line: classes hold in a namespace that has no label, too.
+func PlanLevels(i v1alpha1.Isolation, s Snapshot) []Change {
+	var out []Change
+	for _, ns := range s.Namespaces {
+		if ns.DeletionTimestamp != nil {
+			continue
+		}
+		level := isolation.Level(i, ns.Name)
+		labelled := ns.DeepCopy()
+		for key, value := range isolation.LevelLabels(level) {
+			if ns.Labels[key] != value {
+				if labelled.Labels == nil {
+					labelled.Labels = map[string]string{}
+				}
+				labelled.Labels[key] = value
+			}
+		}
+		if len(patchOf(labelled.Labels, ns.Labels)) > 0 {
+			out = append(out, Change{Label, labelled, "its Pod Security labels do not say " + level})
+		}
+	}
+	return out
+}
+
+// patchOf are the labels that differ.
+func patchOf(wanted, have map[string]string) map[string]string {
+	out := map[string]string{}
+	for key, value := range wanted {
+		if have[key] != value {
+			out[key] = value
+		}
+	}
+	return out
+}
+
+// levelPatch sets Pod Security's labels and no others.
+func levelPatch(ns *corev1.Namespace) ([]byte, error) {
+	labels := map[string]string{}
+	for key := range isolation.LevelLabels("") {
+		labels[key] = ns.Labels[key]
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": labels}})
+	if err != nil {
+		return nil, fmt.Errorf("write labels of namespace %s: %w", ns.Name, err)
+	}
+	return patch, nil
+}
