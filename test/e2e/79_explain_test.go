@@ -78,8 +78,8 @@ if [ -d /sys/fs/cgroup/memory ]; then echo /sys/fs/cgroup/memory$(grep memory /p
 			lift("echo 67108864 > memory.max", "echo 67108864 > $m; [ ! -f $w ] || echo 67108864 > $w")},
 		{"its root becomes writable", "/", remount("/", false), remount("/", true)},
 		{"the kernel's settings become writable", "/proc, /sys", remount("/proc/sys", false), remount("/proc/sys", true)},
-		{"something is mounted in it", "/scratch/x", `mkdir /proc/$1/root/scratch/x; ` + fmt.Sprintf(inMounts, `syscall(165, $none, $at = "/scratch/x", $kind = "tmpfs", 0, 0)`),
-			fmt.Sprintf(inMounts, `syscall(166, $at = "/scratch/x", 0)`)},
+		{"something is mounted in it", "/etc", fmt.Sprintf(inMounts, `syscall(165, $none, $at = "/etc", $kind = "tmpfs", 0, 0)`),
+			fmt.Sprintf(inMounts, `syscall(166, $at = "/etc", 0)`)},
 		{"a process comes in that nothing filters", "system calls", `sleep 300 < /dev/null > /dev/null 2>&1 & echo $! > $2/cgroup.procs`,
 			`for p in $(cat $2/cgroup.procs); do [ $p = $1 ] || kill -9 $p; done; while [ $(wc -l < $2/cgroup.procs) != 1 ]; do sleep 0.05; done`},
 	} {
