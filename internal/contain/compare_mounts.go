@@ -53,12 +53,8 @@ func (s saying) root(c Container) Fact {
 	if m, ok := find(c.Mounts, "/"); ok {
 		f.Kernel = writable[m.ReadOnly]
 	}
-	switch {
-	case f.Says == f.Kernel:
-	case f.Says == writable[true]:
-		f.Differs = "it can be written to"
-	default:
-		f.Differs = "it cannot be written to"
+	if f.Says != f.Kernel {
+		f.Differs = map[bool]string{true: "it can be written to", false: "it cannot be written to"}[is(s.own.ReadOnlyRootFilesystem)]
 	}
 	return f
 }

@@ -15,12 +15,12 @@ func shapes(pid int) []Shape {
 	if err != nil {
 		return nil
 	}
-	defer theirs.Close()
+	defer func() { _ = theirs.Close() }()
 	ours, err := netns.GetFromPath(proc + "/1/ns/net")
 	if err != nil {
 		return nil
 	}
-	defer ours.Close()
+	defer func() { _ = ours.Close() }()
 	if theirs.Equal(ours) {
 		return nil
 	}

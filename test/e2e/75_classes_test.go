@@ -161,7 +161,7 @@ template: {metadata: {labels: {app: %[1]s, ashlar.dev/class: %[2]s}}, spec: {%[3
 		if got := level("class-hand"); got != "restricted" {
 			return fmt.Errorf("class-hand is %s", got)
 		}
-		if got := create(makers, classPod("class-shop", "y", "baseline", "web", image, loose, ""), true); got != "" {
+		if got := create(makers, classPod("class-shop", "again", "baseline", "web", image, loose, ""), true); got != "" {
 			return fmt.Errorf("the grant is not back: %s", got)
 		}
 		return nil
@@ -172,7 +172,7 @@ template: {metadata: {labels: {app: %[1]s, ashlar.dev/class: %[2]s}}, spec: {%[3
 	refuses("a grant by who has none", "attempting to grant RBAC permissions not currently held", append(byHand, makers...)...)
 	kubectl(t, byHand...)
 	eventually(t, 15*time.Second, func() error {
-		if got := create(others, classPod("class-hand", "y", "baseline", "default", image, loose, ""), true); got != "" {
+		if got := create(others, classPod("class-hand", "again", "baseline", "default", image, loose, ""), true); got != "" {
 			return fmt.Errorf("by hand: %s", got)
 		}
 		return nil
@@ -183,7 +183,7 @@ template: {metadata: {labels: {app: %[1]s, ashlar.dev/class: %[2]s}}, spec: {%[3
 	if got := level("class-shop"); got != "restricted" {
 		t.Errorf("class-shop is still %s", got)
 	}
-	if got := create(makers, classPod("class-shop", "z", "baseline", "web", image, loose, ""), true); !strings.Contains(got, "class baseline is not granted here") {
+	if got := create(makers, classPod("class-shop", "later", "baseline", "web", image, loose, ""), true); !strings.Contains(got, "class baseline is not granted here") {
 		t.Errorf("after the grant is gone: %s", got)
 	}
 	kubectl(t, "label", pod, "--namespace=class-shop", "other-")

@@ -2,10 +2,15 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"ashlar.dev/ashlar/internal/authz"
 	"ashlar.dev/ashlar/internal/contain"
 	"ashlar.dev/ashlar/internal/isolation"
 	"ashlar.dev/ashlar/internal/phase"
@@ -78,8 +83,8 @@ if [ -d /sys/fs/cgroup/memory ]; then echo /sys/fs/cgroup/memory$(grep memory /p
 			lift("echo 67108864 > memory.max", "echo 67108864 > $m; [ ! -f $w ] || echo 67108864 > $w")},
 		{"its root becomes writable", "/", remount("/", false), remount("/", true)},
 		{"the kernel's settings become writable", "/proc, /sys", remount("/proc/sys", false), remount("/proc/sys", true)},
-		{"something is mounted in it", "/scratch/x", `mkdir /proc/$1/root/scratch/x; ` + fmt.Sprintf(inMounts, `syscall(165, $none, $at = "/scratch/x", $kind = "tmpfs", 0, 0)`),
-			fmt.Sprintf(inMounts, `syscall(166, $at = "/scratch/x", 0)`)},
+		{"something is mounted in it", "/etc", fmt.Sprintf(inMounts, `syscall(165, $none, $at = "/etc", $kind = "tmpfs", 0, 0)`),
+			fmt.Sprintf(inMounts, `syscall(166, $at = "/etc", 0)`)},
 		{"a process comes in that nothing filters", "system calls", `sleep 300 < /dev/null > /dev/null 2>&1 & echo $! > $2/cgroup.procs`,
 			`for p in $(cat $2/cgroup.procs); do [ $p = $1 ] || kill -9 $p; done; while [ $(wc -l < $2/cgroup.procs) != 1 ]; do sleep 0.05; done`},
 	} {
@@ -178,4 +183,96 @@ func remount(at string, readOnly bool) string {
 		flags |= 1
 	}
 	return fmt.Sprintf(inMounts, fmt.Sprintf(`syscall(165, $none, $at = %q, $none, %d, 0)`, at, flags))
+}
+
+// reader is a pod of a class that is granted to its ServiceAccount: it may mount what is below /var/log.
+const reader = `
+apiVersion: v1
+kind: Pod
+metadata: {name: %[1]s, namespace: granted, labels: {ashlar.dev/class: logs}}
+spec:
+  serviceAccountName: reader
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 0
+  securityContext: {runAsNonRoot: true, runAsUser: 1000, seccompProfile: {type: RuntimeDefault}}
+  containers:
+  - name: main
+    image: %[2]s
+    args: [pause]
+    securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+    volumeMounts: [{name: log, mountPath: /log, readOnly: true}]
+  volumes: [{name: log, hostPath: {path: %[3]s}}]
+`
+
+// TestExplainGrant: whose grant it is that lets a pod be what it is, and that a directory of the machine is the one that the class
+// allows, not one that a link leads to.
+func TestExplainGrant(t *testing.T) {
+	image := importImage(t, "agnhost")
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		kubectl(t, "delete", "namespace", "granted", "--ignore-not-found")
+		if err := os.WriteFile(file, before, 0o600); err != nil {
+			t.Error(err)
+		}
+		ashlar(t, "up")
+	})
+	isolated := string(before) + `  isolation:
+    classes: [{name: logs, hostPaths: [{prefix: /var/log, readOnly: true}]}]
+    grants: [{class: logs, namespaces: [granted], users: [alice], serviceAccounts: [reader]}]
+`
+	if err := os.WriteFile(file, []byte(isolated), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ashlar(t, "up")
+	apply(t, `{apiVersion: v1, kind: Namespace, metadata: {name: granted}}`)
+	apply(t, `{apiVersion: v1, kind: ServiceAccount, metadata: {name: reader, namespace: granted}}`)
+	// The namespace's Pod Security level, and the grant, are its controller's to place.
+	eventually(t, 30*time.Second, func() error {
+		if out, code := tryWith(fmt.Sprintf(reader, "one", image, "/var/log"), "-f", file, "kubectl", "--", "apply", "-f", "-"); code != 0 {
+			return errors.New(out)
+		}
+		return nil
+	})
+	kubectl(t, "wait", "pod/one", "--namespace=granted", "--for=condition=Ready", "--timeout=60s")
+	e, code := explain(t, "one", "-n", "granted")
+	if code != 0 || e.Class != "logs" || len(e.Refuses) != 0 {
+		t.Fatalf("exit %d, class %s, refuses %v, differing %+v", code, e.Class, e.Refuses, contain.Differing(e.Facts))
+	}
+	last := e.Uses[len(e.Uses)-1]
+	if !last.Allowed || !strings.Contains(last.Reason, isolation.RoleName("logs")) {
+		t.Errorf("the grant is not named: %+v", last)
+	}
+	if f := factOf(e, "/log"); f.Kernel != "/var/log of the machine, read-only" {
+		t.Errorf("got %+v", f)
+	}
+	if !slices.ContainsFunc(e.Holders, func(h authz.Holder) bool { return h.User == "alice" }) {
+		t.Errorf("alice is granted the class, and is not among %+v", e.Holders)
+	}
+
+	// What is not there yet: whoever makes it, its ServiceAccount may use the class; another may not.
+	job := `{apiVersion: batch/v1, kind: Job, metadata: {name: j, namespace: granted}, spec: {template: {metadata: {labels: {ashlar.dev/class: logs}}, spec: {
+  serviceAccountName: %s, restartPolicy: Never, securityContext: {runAsNonRoot: true, runAsUser: 1000, seccompProfile: {type: RuntimeDefault}},
+  containers: [{name: main, image: x, securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}]}}}}`
+	for account, want := range map[string]int{"reader": 0, "default": 2} {
+		out, code := tryWith(fmt.Sprintf(job, account), "-f", file, "isolation", "explain", "--manifest", "-")
+		if code != want {
+			t.Errorf("a Job of ServiceAccount %s: exit %d, not %d\n%s", account, code, want, out)
+		}
+	}
+
+	// A link on the machine leads out of what the class allows: by its name the directory is one that it does.
+	ashlar(t, "exec", e.Node, "--", "ln", "-sfn", "/etc", "/var/log/link")
+	t.Cleanup(func() { ashlar(t, "exec", e.Node, "--", "rm", "-f", "/var/log/link") })
+	pinned := strings.Replace(fmt.Sprintf(reader, "two", image, "/var/log/link"), "spec:\n", "spec:\n  nodeName: "+e.Node+"\n", 1)
+	if out, code := tryWith(pinned, "-f", file, "kubectl", "--", "apply", "-f", "-"); code != 0 {
+		t.Fatalf("exit %d\n%s", code, out)
+	}
+	kubectl(t, "wait", "pod/two", "--namespace=granted", "--for=condition=Ready", "--timeout=60s")
+	e, code = explain(t, "two", "-n", "granted", "--differing")
+	if f := factOf(e, "/log"); code != 2 || f.Kernel != "/etc of the machine, read-only" || !strings.Contains(f.Differs, "symbolic link") {
+		t.Errorf("a link leads to /etc: exit %d, %+v", code, e.Facts)
+	}
 }
