@@ -64,6 +64,7 @@ spec:
     # - {name: foreman, role: hub, count: 1}
 {{- else }}
     # - {name: hub, role: hub, count: 1} # {{ about "hub" }}
+    # - {name: small, role: worker, count: 1, local: {cpus: "1", memory: 4Gi}} # at most so much of this host, each
 {{- end }}
   network: # IPv4 ranges; they overlap neither each other nor the machines'; and what pods may reach
     podCIDR: {{ .Network.PodCIDR }} # default: addresses of pods; at least a /20

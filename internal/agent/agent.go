@@ -17,6 +17,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/selinux"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/userns"
 	"ashlar.dev/ashlar/internal/vault"
@@ -47,6 +48,8 @@ type Agent struct {
 	kept kept
 	// booted is when the machine did.
 	booted time.Time
+	// selinux is as it was last seen.
+	selinux selinux.State
 
 	place    *place    // nil unless a cloud's user data says where this is
 	session  *session  // nil until logged in
@@ -182,6 +185,7 @@ func (a *Agent) applyUnits(ctx context.Context) {
 	if err := writeHosts(hostsFile, d); err != nil {
 		a.problem("write "+hostsFile, err)
 	}
+	a.label(d)
 	if a.boot.VaultCA != "" {
 		if err := writeFile(unit.CAFile(unit.CAVault), []byte(a.boot.VaultCA), 0o644); err != nil {
 			a.problem("write Vault's CA", err)
@@ -322,7 +326,8 @@ func (a *Agent) report(ctx context.Context) {
 		return
 	}
 	d := a.desired()
-	s := Status{Machine: d.Self, Booted: a.booted, Desired: a.kept.Version, Revision: a.revision, Units: a.sup.statuses(), Held: held(heldFile, time.Now()), Problems: a.problems}
+	s := Status{Machine: d.Self, Booted: a.booted, Desired: a.kept.Version, Revision: a.revision, Units: a.sup.statuses(), Held: held(heldFile, time.Now()),
+		SELinux: a.selinux, Problems: a.problems}
 	for _, p := range unit.ProfilesOf(d.Me().Role) {
 		if c, err := loadCertificate(p.For(d.Self)); err == nil && c != nil {
 			s.Certificates = append(s.Certificates, describe(p, c))

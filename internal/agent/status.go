@@ -3,6 +3,7 @@ package agent
 import (
 	"time"
 
+	"ashlar.dev/ashlar/internal/selinux"
 	"ashlar.dev/ashlar/internal/unit"
 	"ashlar.dev/ashlar/internal/userns"
 )
@@ -26,6 +27,8 @@ type Status struct {
 	Held []string `json:"held,omitempty"`
 	// UserNamespaces says whether pods' users can be others than the machine's own; only where there are pods.
 	UserNamespaces *userns.Ability `json:"userNamespaces,omitempty"`
+	// SELinux is what its kernel does.
+	SELinux selinux.State `json:"selinux,omitzero"`
 	// Problems are sentences for people: Vault away, clock wrong, disk full, a certificate refused.
 	Problems []string `json:"problems,omitempty"`
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/isolation"
 )
 
 // silent are the classes whose pods get something that they do not ask for, where they say nothing.
@@ -20,41 +21,19 @@ type silent struct {
 	ReadOnlyRoot []string
 }
 
-// The names of controls and standards that matter here, as the Pod Security Standards have them.
-const (
-	standardBaseline   = "baseline"
-	classRestricted    = "restricted"
-	classPrivileged    = "privileged"
-	controlEscalation  = "Privilege Escalation"
-	controlRunNonRoot  = "Running as Non-root"
-	controlNonRootUser = "Running as Non-root user"
-)
-
-// silentOf sorts the built in classes and the cluster's own.
-func silentOf(i v1alpha1.Isolation) silent {
-	s := silent{HostUsers: []string{classPrivileged}, NonRoot: []string{classRestricted}, NoRootUser: []string{classRestricted}, Escalating: []string{standardBaseline}}
-	for _, c := range i.Classes {
-		if c.Name == classRestricted || c.Name == standardBaseline || c.Name == classPrivileged {
-			continue // changes ceilings alone
+func silentOf(i v1alpha1.Isolation) (s silent) {
+	add := func(to *[]string, c isolation.Class, is bool) {
+		if is {
+			*to = append(*to, c.Name)
 		}
-		relaxes := func(control string) bool {
-			return slices.ContainsFunc(c.Relax, func(r string) bool { return strings.EqualFold(r, control) })
-		}
-		if c.HostUsers {
-			s.HostUsers = append(s.HostUsers, c.Name)
-		}
-		if c.Standard != standardBaseline && !relaxes(controlRunNonRoot) {
-			s.NonRoot = append(s.NonRoot, c.Name)
-		}
-		if c.Standard != standardBaseline && !relaxes(controlNonRootUser) {
-			s.NoRootUser = append(s.NoRootUser, c.Name)
-		}
-		if c.Standard == standardBaseline || relaxes(controlEscalation) {
-			s.Escalating = append(s.Escalating, c.Name)
-		}
-		if c.ReadOnlyRoot {
-			s.ReadOnlyRoot = append(s.ReadOnlyRoot, c.Name)
-		}
+	}
+	for _, c := range isolation.Classes(i) {
+		rootUser := slices.ContainsFunc(c.RunAsUser, func(r v1alpha1.IDRange) bool { return r.From == 0 })
+		add(&s.HostUsers, c, c.HostUsers)
+		add(&s.NonRoot, c, c.Keeps(isolation.NonRoot))
+		add(&s.NoRootUser, c, c.Keeps(isolation.NonRootUser) && !rootUser)
+		add(&s.Escalating, c, c.Name != isolation.Privileged && !c.Keeps(isolation.PrivilegeEscal))
+		add(&s.ReadOnlyRoot, c, c.ReadOnlyRoot)
 	}
 	return s
 }

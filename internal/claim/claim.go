@@ -84,6 +84,8 @@ const (
 	Observed Kind = "observed"
 	// Planned is what is so by construction: it was proved over the network as OpenTofu has it, of what there is and what would change.
 	Planned Kind = "proved from plan"
+	// Impossible is what this cluster's machines cannot do, and need not: their kernel was not made for it.
+	Impossible Kind = "not possible here"
 )
 
 // Evidence is one attempt: what, from where, as whom, and what came back.
@@ -114,7 +116,12 @@ const (
 	Broken Verdict = "broken"
 	// Untried is a claim without evidence. It counts as broken.
 	Untried Verdict = "untried"
+	// Void is a claim about what no machine of the cluster can do. It neither holds nor is it broken.
+	Void Verdict = "void"
 )
+
+// Good says that nothing is wrong: the claim holds, or there is nothing here that it could be about.
+func (v Verdict) Good() bool { return v == Holds || v == Void }
 
 // Result is a claim with what was found.
 type Result struct {
@@ -142,6 +149,9 @@ func Decide(evidence []Evidence, err error) (Verdict, string) {
 		e := evidence[i]
 		return Broken, fmt.Sprintf("%s was %s: %s", e.Attempt, e.Got, e.Answer)
 	}
+	if !slices.ContainsFunc(evidence, func(e Evidence) bool { return e.Kind != Impossible }) {
+		return Void, evidence[0].Answer
+	}
 	return Holds, ""
 }
 
@@ -162,7 +172,7 @@ const (
 
 // All lists every claim, in the order of the documentation.
 func All() []Claim {
-	return slices.Concat(pkiClaims, vaultClaims, authnClaims, authzClaims, networkClaims, exposureClaims, sshClaims, dataClaims)
+	return slices.Concat(pkiClaims, vaultClaims, authnClaims, authzClaims, networkClaims, exposureClaims, sshClaims, procClaims, resourceClaims, dataClaims)
 }
 
 // Verify tries the claims, a few at a time, and returns their results in order.

@@ -54,7 +54,8 @@ func probeCommand() *cobra.Command {
 			return relay.Pipe(cmd.Context(), args[0], cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
-	cmd.AddCommand(connect, serve, reach, pipe, firstCommand(), witnessCommand(), watchCommand(), sinkCommand(), speedCommand())
+	cmd.AddCommand(connect, serve, reach, pipe, firstCommand(), witnessCommand(), watchCommand(), sinkCommand(), speedCommand(), insideCommand(), hogCommand(), neighbourCommand())
+	cmd.AddCommand(selinuxProbes()...)
 	return cmd
 }
 

@@ -111,7 +111,7 @@ kubectl, exec and ssh exit with the code of what they run.`,
 		initCommand(r), planCommand(r), upCommand(r), statusCommand(r), verifyCommand(r), downCommand(r), backupCommand(r), restoreCommand(r),
 		kubeconfigCommand(r), kubectlCommand(r), execCommand(r), sshCommand(r), logsCommand(r), loginCommand(r), userCommand(r), tokenCommand(r), pkiCommand(r), breakGlassCommand(r), authzCommand(r), networkCommand(r), isolationCommand(r), exposureCommand(r),
 		bundleCommand(r), completionCommand(),
-		agentCommand(), kmsCommand(), webhookCommand(), baselineControllerCommand(), etcdAuthCommand(), etcdSnapshotCommand(), etcdMemberCommand(), etcdRestoreCommand(), calicoWaitCommand(), shortcutCommand(), reserveCommand(), probeCommand(), sshProxyCommand(r), sshEndCommand(), instanceKeysCommand(),
+		agentCommand(), kmsCommand(), webhookCommand(), baselineControllerCommand(), etcdAuthCommand(), etcdSnapshotCommand(), etcdMemberCommand(), etcdRestoreCommand(), calicoWaitCommand(), shortcutCommand(), ceilingsCommand(), reserveCommand(), probeCommand(), sshProxyCommand(r), sshEndCommand(), instanceKeysCommand(),
 	)
 	completeFlags(cmd)
 	cmd.SetFlagErrorFunc(misused)

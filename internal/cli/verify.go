@@ -26,7 +26,7 @@ func verifyCommand(r *root) *cobra.Command {
 allowed. A claim for which nothing could be tried does not hold. On aws, what the network is made to be is proved from
 OpenTofu's plan instead of attacked, and the table says so.
 
-Exits with 2 if any claim does not hold.`,
+Exits with 2 if any claim does not hold. One about what no kernel of these machines can do is void, and no reason to.`,
 		Example: `  ashlar verify
   ashlar verify --claim pki-init-token --evidence`,
 		Args: noArgs,
@@ -47,7 +47,7 @@ Exits with 2 if any claim does not hold.`,
 			if err != nil {
 				return err
 			}
-			if held(results) < len(results) {
+			if slices.ContainsFunc(results, func(r claim.Result) bool { return !r.Verdict.Good() }) {
 				return errDiffers
 			}
 			return nil
@@ -64,7 +64,7 @@ func verify(ctx context.Context, w io.Writer, target *claim.Target, claims []cla
 	progress := ui.NewProgress(w, ids(claims)...)
 	progress.Begin("verify")
 	results, err := claim.Verify(ctx, target, claims, func(r claim.Result) {
-		progress.Step(r.Verdict == claim.Holds, r.ID, time.Duration(r.Seconds*float64(time.Second)), r.Reason)
+		progress.Step(r.Verdict.Good(), r.ID, time.Duration(r.Seconds*float64(time.Second)), r.Reason)
 	})
 	if err == nil {
 		progress.Detail("%s", summary(results))
@@ -97,10 +97,10 @@ func ids(claims []claim.Claim) []string {
 	return out
 }
 
-func held(results []claim.Result) int {
+func with(results []claim.Result, verdict claim.Verdict) int {
 	n := 0
 	for _, r := range results {
-		if r.Verdict == claim.Holds {
+		if r.Verdict == verdict {
 			n++
 		}
 	}
@@ -108,7 +108,11 @@ func held(results []claim.Result) int {
 }
 
 func summary(results []claim.Result) string {
-	return fmt.Sprintf("%d of %d claims hold", held(results), len(results))
+	s := fmt.Sprintf("%d of %d claims hold", with(results, claim.Holds), len(results))
+	if n := with(results, claim.Void); n > 0 {
+		s += fmt.Sprintf(", %d cannot be tried on these machines", n)
+	}
+	return s
 }
 
 func verifyTable(w io.Writer, results []claim.Result, evidence bool) error {
@@ -118,7 +122,7 @@ func verifyTable(w io.Writer, results []claim.Result, evidence bool) error {
 		if r.Reason != "" {
 			note = r.Reason
 		}
-		rows = append(rows, []string{ui.Mark(w, r.Verdict == claim.Holds, string(r.Verdict)), r.ID, string(r.Kind),
+		rows = append(rows, []string{ui.Mark(w, r.Verdict.Good(), string(r.Verdict)), r.ID, string(r.Kind),
 			fmt.Sprint(len(r.Evidence)), fmt.Sprintf("%.1fs", r.Seconds), note})
 	}
 	if err := ui.Rows(w, []string{"VERDICT", "CLAIM", "HOW", "ATTEMPTS", "TIME", "PROMISE, OR WHAT BROKE IT"}, rows); err != nil {

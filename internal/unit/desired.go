@@ -44,6 +44,8 @@ type Desired struct {
 	PublicServices []PublicService `json:"publicServices,omitempty"`
 	// Revoked is what the machine must not take any more. Only machines that are asked have it.
 	Revoked []Revocation `json:"revoked,omitempty"`
+	// Ceilings are the most that pods of each class may take of a machine's disk and network. Only workers have them.
+	Ceilings []Ceiling `json:"ceilings,omitempty"`
 	// CAs are the trusted certificates of each CA, as PEM.
 	CAs map[CA]string `json:"cas"`
 	// Issuers are the keys that certificates of each CA must be signed by: of several trusted ones, the one that signs.

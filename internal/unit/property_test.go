@@ -263,7 +263,7 @@ func TestWithoutCAs(t *testing.T) {
 	want := map[v1alpha1.Role][]string{
 		v1alpha1.RoleVault:        {"vault"},
 		v1alpha1.RoleControlPlane: nil,
-		v1alpha1.RoleWorker:       {"containerd", "reserve", "image-pause", "image-coredns"},
+		v1alpha1.RoleWorker:       {"containerd", "ceilings", "reserve", "image-pause", "image-coredns"},
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawMachine(t)

@@ -11,7 +11,7 @@ const containerdSocket = "/run/containerd/containerd.sock"
 const PauseImage = "ashlar.dev/pause:3.10"
 
 func worker(d Desired) []Unit {
-	units := []Unit{containerd(d), reserve(), image("pause"), image("coredns")}
+	units := []Unit{containerd(d), ceilings(d), reserve(), image("pause"), image("coredns")}
 	if !d.Complete() {
 		return units
 	}
@@ -70,6 +70,7 @@ disabled_plugins = [
   restrict_oom_score_adj = true
   enable_unprivileged_ports = true
   enable_unprivileged_icmp = false
+  enable_selinux = true
   [plugins.'io.containerd.cri.v1.runtime'.cni]
     bin_dirs = [%q]
     conf_dir = %q
@@ -78,7 +79,7 @@ disabled_plugins = [
     [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
       BinaryName = %q
       SystemdCgroup = %t
-`, containerdSocket, PauseImage, cniBin, cniConf, Bin+"/runc", d.systemd())}},
+`, containerdSocket, PauseImage, cniBin, cniConf, Bin+"/runc", d.systemd()) + nri()}},
 		Ready: Probe{URL: "unix://" + containerdSocket},
 		// Pods outlive a restart of containerd: its shims are not its children.
 		Grace: 5 * time.Second,
@@ -134,6 +135,7 @@ clusterDomain: %[7]q
 resolvConf: /etc/resolv.conf
 seccompDefault: true
 podPidsLimit: 4096
+cpuCFSQuotaPeriod: 20ms
 serializeImagePulls: false
 makeIPTablesUtilChains: true
 streamingConnectionIdleTimeout: 5m
