@@ -116,7 +116,10 @@ var checks = map[string]func(*check){
 	HostProbes: checkHostProbes,
 	AppArmor: func(k *check) {
 		bad := func(p *corev1.AppArmorProfile) string {
-			return when(p != nil && !slices.Contains(profiles, string(p.Type)), func() string { return string(p.Type) })
+			if p == nil || slices.Contains(profiles, string(p.Type)) {
+				return ""
+			}
+			return string(p.Type)
 		}
 		if value := bad(k.pod.AppArmorProfile); value != "" {
 			k.refuse("spec.securityContext.appArmorProfile.type", value)
@@ -146,7 +149,10 @@ var checks = map[string]func(*check){
 			return
 		}
 		k.each("securityContext.procMount", func(_ *corev1.Container, s *corev1.SecurityContext) string {
-			return when(s.ProcMount != nil && *s.ProcMount != corev1.DefaultProcMount, func() string { return string(*s.ProcMount) })
+			if s.ProcMount == nil || *s.ProcMount == corev1.DefaultProcMount {
+				return ""
+			}
+			return string(*s.ProcMount)
 		})
 	},
 	Seccomp: checkSeccomp,
@@ -169,7 +175,7 @@ var checks = map[string]func(*check){
 			return
 		}
 		k.each("securityContext.allowPrivilegeEscalation", func(_ *corev1.Container, s *corev1.SecurityContext) string {
-			return when(!is(s.AllowPrivilegeEscalation, false), func() string { return said(s.AllowPrivilegeEscalation) })
+			return when(!is(s.AllowPrivilegeEscalation, false), said(s.AllowPrivilegeEscalation))
 		})
 	},
 	NonRoot: func(k *check) {
@@ -189,7 +195,7 @@ var checks = map[string]func(*check){
 	NonRootUser: checkUser,
 	ReadOnlyRoot: func(k *check) {
 		k.each("securityContext.readOnlyRootFilesystem", func(_ *corev1.Container, s *corev1.SecurityContext) string {
-			return when(!is(s.ReadOnlyRootFilesystem, true), func() string { return said(s.ReadOnlyRootFilesystem) })
+			return when(!is(s.ReadOnlyRootFilesystem, true), said(s.ReadOnlyRootFilesystem))
 		})
 	},
 }
@@ -212,16 +218,10 @@ func said(b *bool) string {
 	return fmt.Sprint(*b)
 }
 
-// when is a value, or the one that a function gives, if the condition holds.
-func when[T string | func() string](holds bool, value T) string {
-	if !holds {
-		return ""
-	}
-	switch v := any(value).(type) {
-	case func() string:
-		return v()
-	case string:
-		return v
+// when is a value, if the condition holds.
+func when(holds bool, value string) string {
+	if holds {
+		return value
 	}
 	return ""
 }

@@ -100,7 +100,10 @@ func checkHostProbes(k *check) {
 func checkSeccomp(k *check) {
 	allowed := k.class.seccompProfiles()
 	bad := func(p *corev1.SeccompProfile) string {
-		return when(p != nil && !slices.Contains(allowed, string(p.Type)), func() string { return string(p.Type) })
+		if p == nil || slices.Contains(allowed, string(p.Type)) {
+			return ""
+		}
+		return string(p.Type)
 	}
 	ofPod := bad(k.pod.SeccompProfile)
 	if k.class.strict() && k.windows {

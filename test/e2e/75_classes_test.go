@@ -128,7 +128,9 @@ template: {metadata: {labels: {app: %[1]s, ashlar.dev/class: %[2]s}}, spec: {%[3
 			t.Fatal(got)
 		}
 	}
-	kubectl(t, "rollout", "status", "deployment/granted", "--namespace=class-shop", "--timeout=60s")
+	if out, code := try("-f", changed, "kubectl", "--", "rollout", "status", "deployment/granted", "--namespace=class-shop", "--timeout=60s"); code != 0 {
+		t.Fatalf("the Deployment does not come up: %s\n%s", out, kubectl(t, "describe", "pods,replicasets", "--namespace=class-shop"))
+	}
 	eventually(t, 30*time.Second, func() error {
 		out := kubectl(t, "get", "replicaset", "--namespace=class-shop", "--selector=app=refused", "-o=jsonpath={.items[*].status.conditions[*].message}")
 		const want = "class log-reader is not granted here: neither system:serviceaccount:kube-system:replicaset-controller nor ServiceAccount class-shop/web may use it"
