@@ -48,7 +48,7 @@ aws: bundle ## plan, apply and destroy with the real tofu, before a stand-in for
 
 .PHONY: selinux
 selinux: bundle emulator ## pods on a booted kernel that enforces SELinux, under software emulation
-	ASHLAR_TEST_BUNDLE=$$(bin/ashlar bundle path) go test -count=1 -v -timeout=20m ./test/selinux
+	ASHLAR_TEST_BUNDLE=$$(bin/ashlar bundle path) go test -count=1 -v -timeout=30m ./test/selinux
 
 # What boots such a machine, and what makes its disk.
 .PHONY: emulator

@@ -32,7 +32,7 @@ cat > "$root/etc/systemd/system/ashlar.service" <<EOF
 [Unit]
 RequiresMountsFor=/opt/ashlar
 [Service]
-ExecStartPre=/usr/sbin/restorecon -RF /opt/ashlar /etc/ashlar
+ExecStartPre=/usr/sbin/restorecon -RF /opt/ashlar
 ExecStart=/opt/ashlar/bundle/bin/ashlar agent
 Restart=always
 RestartSec=1
