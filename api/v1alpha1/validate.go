@@ -52,6 +52,7 @@ func validate(c *Cluster, undeclared int) Errors {
 	errs.pools(c.Spec, undeclared)
 	errs.network(c)
 	errs.isolation(c)
+	errs.pods(c)
 	errs.pki(c.Spec.PKI)
 	errs.authentication(c)
 	errs.authorization(c.Spec.Authorization)
