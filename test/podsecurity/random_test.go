@@ -231,7 +231,8 @@ func (r random) volume() corev1.VolumeSource {
 	return seldom(r, "volume", corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}, directory("/"), directory("/var/lib/ashlar"),
 		directory("/var/lib/ashlar/x"), directory("/var/lib/ashlar-verify"), directory("/var/lib/ashlar-verify/y"), directory("/var/lib/ashlar-verify-not"),
 		corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{Server: "192.0.2.1", Path: "/"}},
-		corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "s"}}, corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "m"}}},
+		corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "s"}},
+		corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "m"}}},
 		corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{}}, corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: "d.example.com"}},
 		corev1.VolumeSource{RBD: &corev1.RBDVolumeSource{CephMonitors: []string{"192.0.2.1"}, RBDImage: "i"}})
 }
