@@ -271,7 +271,8 @@ func judged(a podAttempt, answer error) (Evidence, error) {
 	if a.dry {
 		a.what += ", by dry run"
 	}
-	if answer != nil && !(apierrors.IsForbidden(answer) && (strings.Contains(answer.Error(), gateClass) || strings.Contains(answer.Error(), gateLevel))) {
+	refused := apierrors.IsForbidden(answer) && (strings.Contains(answer.Error(), gateClass) || strings.Contains(answer.Error(), gateLevel))
+	if answer != nil && !refused {
 		return Evidence{}, fmt.Errorf("make %s in %s as %s: not an answer about its class: %w", a.what, a.namespace, a.who, answer)
 	}
 	e := attempt("make "+a.what, "operator, in namespace "+a.namespace, a.who, a.want, answer)
