@@ -149,19 +149,22 @@ func (p privileges) ungranted() []podAttempt {
 	var out []podAttempt
 	nobody := p.as("ashlar:nobody")
 	for _, dry := range []bool{true, false} {
-		out = append(out, podAttempt{"a pod that keeps the strictest standard", "nobody in particular", nobody, p.own, pod(nil, standard.InPod, podclass.Restricted), Allowed, dry, ""})
+		out = append(out, podAttempt{"a pod that keeps the strictest standard", "nobody in particular", nobody, p.own,
+			pod(nil, standard.InPod, podclass.Restricted), Allowed, dry, ""})
 		for who, client := range map[string]kubernetes.Interface{"nobody in particular": nobody, "a ServiceAccount": p.account(p.own, "default"),
 			"the ReplicaSets' controller": p.account("kube-system", "replicaset-controller")} {
 			for _, class := range p.classes {
 				if class.Name != podclass.Restricted {
-					out = append(out, podAttempt{"a pod of class " + class.Name, who, client, p.own, pod(nil, standard.InPod, class.Name), Refused, dry, gateClass})
+					out = append(out, podAttempt{"a pod of class " + class.Name, who, client, p.own,
+						pod(nil, standard.InPod, class.Name), Refused, dry, gateClass})
 				}
 				for _, f := range standard.Fixtures {
 					for _, at := range f.Places() {
 						if at == standard.InEphemeral || dry && class.Name != podclass.Restricted || !dry && at != f.Places()[0] {
 							continue
 						}
-						out = append(out, podAttempt{f.Name + " in a " + string(at) + ", of class " + class.Name, who, client, p.own, pod(&f, at, class.Name), Refused, dry, gateClass})
+						out = append(out, podAttempt{f.Name + " in a " + string(at) + ", of class " + class.Name, who, client, p.own,
+							pod(&f, at, class.Name), Refused, dry, gateClass})
 					}
 				}
 			}
@@ -268,7 +271,8 @@ func judged(a podAttempt, answer error) (Evidence, error) {
 	if a.dry {
 		a.what += ", by dry run"
 	}
-	if answer != nil && !(apierrors.IsForbidden(answer) && (strings.Contains(answer.Error(), gateClass) || strings.Contains(answer.Error(), gateLevel))) {
+	refused := apierrors.IsForbidden(answer) && (strings.Contains(answer.Error(), gateClass) || strings.Contains(answer.Error(), gateLevel))
+	if answer != nil && !refused {
 		return Evidence{}, fmt.Errorf("make %s in %s as %s: not an answer about its class: %w", a.what, a.namespace, a.who, answer)
 	}
 	e := attempt("make "+a.what, "operator, in namespace "+a.namespace, a.who, a.want, answer)
@@ -303,7 +307,8 @@ func (p privileges) changes(ctx context.Context) ([]Evidence, error) {
 		if class.Name == podclass.Restricted {
 			continue
 		}
-		if err := change("one of class "+class.Name+" of a pod that is restricted", map[string]any{"metadata": map[string]any{"labels": map[string]any{podclass.LabelClass: class.Name}}}); err != nil {
+		labels := map[string]any{"metadata": map[string]any{"labels": map[string]any{podclass.LabelClass: class.Name}}}
+		if err := change("one of class "+class.Name+" of a pod that is restricted", labels); err != nil {
 			return evidence, err
 		}
 	}
@@ -311,8 +316,8 @@ func (p privileges) changes(ctx context.Context) ([]Evidence, error) {
 		if !slices.Contains(f.Places(), standard.InEphemeral) || slices.Contains(f.Breaks, standard.ProcMount) { // which the API allows no such pod
 			continue
 		}
-		added := f.Pod(standard.InEphemeral).Spec.EphemeralContainers
-		if err := change(f.Name+" in an ephemeral container of a pod that is restricted", map[string]any{"spec": map[string]any{"ephemeralContainers": added}}, "ephemeralcontainers"); err != nil {
+		added := map[string]any{"spec": map[string]any{"ephemeralContainers": f.Pod(standard.InEphemeral).Spec.EphemeralContainers}}
+		if err := change(f.Name+" in an ephemeral container of a pod that is restricted", added, "ephemeralcontainers"); err != nil {
 			return evidence, err
 		}
 	}

@@ -29,7 +29,8 @@ func TestProbePrivileged(t *testing.T) {
 	client := kubernetes.NewForConfigOrDie(admin)
 	declared := v1alpha1.Isolation{
 		Classes: []v1alpha1.PodClass{{Name: "router", Standard: "baseline", Capabilities: []string{"NET_ADMIN"}}},
-		Grants: []v1alpha1.ClassGrant{{Class: "router", Namespaces: []string{"edge"}, Users: []string{"ada"}, Groups: []string{"net"}, ServiceAccounts: []string{"router"}},
+		Grants: []v1alpha1.ClassGrant{
+			{Class: "router", Namespaces: []string{"edge"}, Users: []string{"ada"}, Groups: []string{"net"}, ServiceAccounts: []string{"router"}},
 			{Class: "privileged", Namespaces: []string{"edge"}, ServiceAccounts: []string{"default"}}},
 	}
 	target := &Target{Admin: admin, Spec: &v1alpha1.Cluster{}}

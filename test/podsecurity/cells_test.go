@@ -3,6 +3,7 @@ package podsecurity
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -194,7 +195,7 @@ func (s server) try(ctx context.Context, c cell, dry bool) error {
 	before.Spec.EphemeralContainers = nil
 	pod, err := s.admin.CoreV1().Pods(c.subject.namespace).Create(ctx, before, metav1.CreateOptions{})
 	if err != nil {
-		return fmt.Errorf("make a pod to add to: %s", err) // not as the answer to the attempt
+		return errors.New("make a pod to add to: " + err.Error()) // not wrapped: it is no answer to the attempt
 	}
 	body, err := json.Marshal(map[string]any{"spec": map[string]any{"ephemeralContainers": added}})
 	if err != nil {
@@ -210,7 +211,7 @@ func (s server) try(ctx context.Context, c cell, dry bool) error {
 func (s server) remove(ctx context.Context, pod *corev1.Pod) error {
 	now := int64(0)
 	if err := s.admin.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
-		return fmt.Errorf("remove %s: %s", pod.Name, err)
+		return errors.New("remove " + pod.Name + ": " + err.Error())
 	}
 	return nil
 }
