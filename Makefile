@@ -26,7 +26,7 @@ down: build ## remove $(CLUSTER)
 	bin/ashlar down -f $(CLUSTER)
 
 .PHONY: test
-test: bundle unit aws e2e ## all tests
+test: bundle unit aws selinux e2e ## all tests
 
 .PHONY: unit
 unit: bundle oracle podsecurity ## vet, and unit tests with the race detector
@@ -45,6 +45,18 @@ podsecurity: bundle ## ask Pod Security Admission's own checks, and an API serve
 aws: bundle ## plan, apply and destroy with the real tofu, before a stand-in for AWS with the real provider's schema
 	ASHLAR_TEST_BUNDLE=$$(bin/ashlar bundle path) go test -count=1 ./test/awsapi
 	cd test/aws && go vet ./... && ASHLAR_TOFU=$$(../../bin/ashlar bundle path)/bin/tofu go test -count=1 -timeout=30m ./...
+
+.PHONY: selinux
+selinux: bundle emulator ## pods on a booted kernel that enforces SELinux, under software emulation
+	ASHLAR_TEST_BUNDLE=$$(bin/ashlar bundle path) go test -count=1 -v -timeout=20m ./test/selinux
+
+# What boots such a machine, and what makes its disk.
+.PHONY: emulator
+emulator:
+ifeq ($(and $(shell command -v qemu-system-x86_64),$(shell command -v mmdebstrap),$(wildcard /usr/share/keyrings/debian-archive-keyring.gpg)),)
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends qemu-system-x86 seabios mmdebstrap debian-archive-keyring
+endif
 
 .PHONY: e2e
 e2e: bundle suite cloud-init ## end-to-end tests on a real cluster

@@ -28,9 +28,11 @@ type PodClass struct {
 	HostPorts []PortRange `json:"hostPorts,omitzero"`
 	// HostPaths are directories of the machine that its pods may mount, with all in them.
 	HostPaths []HostPath `json:"hostPaths,omitzero"`
-	// RunAsUser are the users that its containers may be, beyond the standard. Left out: any that the standard allows.
+	// RunAsUser are the users that its containers may be, and must say that they are; root, too, if 0 is among them. Left out: any that
+	// the standard allows.
 	RunAsUser []IDRange `json:"runAsUser,omitzero"`
-	// Seccomp are the profiles that its pods may name beyond the standard: Unconfined, or localhost/FILE.
+	// Seccomp are the profiles that its pods may name beyond the standard, which allows those of the machine's files (localhost/FILE):
+	// Unconfined.
 	Seccomp []string `json:"seccomp,omitzero"`
 	// SELinux are the options that its pods may set beyond the standard. What one leaves out may not be set.
 	SELinux []SELinuxOptions `json:"seLinux,omitzero"`

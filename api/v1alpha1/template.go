@@ -64,6 +64,7 @@ spec:
     # - {name: foreman, role: hub, count: 1}
 {{- else }}
     # - {name: hub, role: hub, count: 1} # {{ about "hub" }}
+    # - {name: small, role: worker, count: 1, local: {cpus: "1", memory: 4Gi}} # at most so much of this host, each
 {{- end }}
   network: # IPv4 ranges; they overlap neither each other nor the machines'; and what pods may reach
     podCIDR: {{ .Network.PodCIDR }} # default: addresses of pods; at least a /20
@@ -91,6 +92,32 @@ spec:
     caTTL: {{ short .PKI.CATTL.Duration }} # default: of each CA
     initTokenTTL: {{ short .PKI.InitTokenTTL.Duration }} # default: how long a new machine has to show its init token
     adminTTL: {{ short .PKI.AdminTTL.Duration }} # default: of the certificate in the administrator's kubeconfig
+  # isolation: # what pods may do to their machine, and how much of it they may take; ` + "`ashlar isolation classes`" + ` lists the classes
+  #   classes: # kinds of pods, beside restricted (which is what a pod is that does not say), baseline and privileged
+  #     - name: log-reader # pods say so by the label ashlar.dev/class
+  #       standard: restricted # default: the Pod Security Standard that it begins from; or baseline
+  #       relax: [Volume Types] # default: none of its controls
+  #       capabilities: [NET_ADMIN] # default: no more than the standard
+  #       hostNamespaces: [pid] # default: none; of network, pid and ipc
+  #       hostPorts: [{from: 8080, to: 8089}] # default: none
+  #       hostPaths: [{prefix: /var/log, readOnly: true}] # default: none
+  #       runAsUser: [{from: 1000, to: 1999}] # default: whom the standard allows
+  #       seccomp: [Unconfined] # default: no more than the standard
+  #       seLinux: [{user: system_u, role: system_r, type: spc_t, level: s0}] # default: no more than the standard
+  #       readOnlyRoot: true # default: false
+  #       hostUsers: true # default: the users of pods are not the machine's, where its kernel can tell them apart
+  #       disk: {read: 50Mi, write: 20Mi, readOps: 1000, writeOps: 500} # default: as much as there is, for each pod, a second
+  #       network: {ingress: 100M, egress: 50M} # default: as much as there is, in bits a second
+  #   grants: # who may use which class where; everybody may use restricted
+  #     - {class: log-reader, namespaces: [logging], serviceAccounts: [shipper]} # "*": each of the namespace
+  #     - {class: privileged, namespaces: [storage], users: [alice], groups: [on-call]}
+  #   tiers: # sizes of namespaces, beside standard, which all have that no tier names
+  #     - name: large
+  #       namespaces: [{namespace: builds}, {labels: {team: research}}]
+  #       quota: {requests.cpu: "100", pods: "500"} # of all pods together; default: as standard
+  #       requests: {cpu: 100m} # what a container has that does not say
+  #       limits: {memory: 1Gi}
+  #       most: {memory: 32Gi} # the largest limit that a container may name
   # authentication: # who may prove who they are, beside people with a password in Vault
   #   identityProvider: # people log in where their company knows them, instead of with a password of Vault's
   #     issuer: https://login.example.org

@@ -10,7 +10,8 @@ import (
 // TierStandard is the tier of each namespace that no other names.
 const TierStandard = "standard"
 
-// standard is it unless the file changes it: room for some hundred ordinary pods, of which none can take a machine.
+// standard is it unless the file changes it: room for some hundred ordinary pods, of which none can take a machine. Who does not say
+// what it needs of the CPU gets little where there is little: those who say it need not share that with it.
 func standard() Tier {
 	return Tier{
 		Name: TierStandard,
@@ -19,7 +20,7 @@ func standard() Tier {
 			"requests.ephemeral-storage": "100Gi", "limits.ephemeral-storage": "800Gi",
 			"services": "200", "configmaps": "500", "secrets": "500", "persistentvolumeclaims": "100",
 		},
-		Requests: map[string]string{"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "64Mi"},
+		Requests: map[string]string{"cpu": "10m", "memory": "64Mi", "ephemeral-storage": "64Mi"},
 		Limits:   map[string]string{"cpu": "500m", "memory": "256Mi", "ephemeral-storage": "4Gi"},
 	}
 }

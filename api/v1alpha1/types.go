@@ -100,8 +100,18 @@ type Pool struct {
 	Role Role `json:"role"`
 	// Count of machines. vault and etcd: 1, 3 or 5 (a majority must be able to survive a loss); lb, bastion, public-lb: 1.
 	Count int `json:"count"`
+	// Local is what its machines are on this host.
+	Local *LocalPool `json:"local,omitempty"`
 	// AWS is what its machines are there.
 	AWS *AWSPool `json:"aws,omitempty"`
+}
+
+// LocalPool is how large the machines of a pool are, on this host. A change holds from their next boot on.
+type LocalPool struct {
+	// CPUs are how many each may use at most, as 1500m or 2. Left out: all of the host's.
+	CPUs string `json:"cpus,omitempty"`
+	// Memory is the most that each may have, as 4Gi. Left out: as much as the host has.
+	Memory string `json:"memory,omitempty"`
 }
 
 // Network has the address ranges inside the cluster, and what pods may reach. The ranges must not overlap each other or the machines' own.

@@ -52,6 +52,7 @@ func validate(c *Cluster, undeclared int) Errors {
 	errs.pools(c.Spec, undeclared)
 	errs.network(c)
 	errs.isolation(c)
+	errs.pods(c)
 	errs.pki(c.Spec.PKI)
 	errs.authentication(c)
 	errs.authorization(c.Spec.Authorization)
@@ -122,6 +123,7 @@ func (e *Errors) pools(s Spec, undeclared int) {
 			e.add(path(i)+".name", "must not be the name of another role, as the pool's is %s", p.Role)
 		}
 		ofRole[p.Role] = append(ofRole[p.Role], i)
+		e.localPool(path(i)+".local", s.Provider, p.Local)
 	}
 	for _, role := range Roles {
 		if len(ofRole[role]) > 0 {

@@ -182,10 +182,10 @@ func (a *Agent) desired() unit.Desired {
 
 func (a *Agent) applyUnits(ctx context.Context) {
 	d := a.desired()
-	a.label(d)
 	if err := writeHosts(hostsFile, d); err != nil {
 		a.problem("write "+hostsFile, err)
 	}
+	a.label(d)
 	if a.boot.VaultCA != "" {
 		if err := writeFile(unit.CAFile(unit.CAVault), []byte(a.boot.VaultCA), 0o644); err != nil {
 			a.problem("write Vault's CA", err)

@@ -17,9 +17,9 @@ func containersAreLimited(t *testing.T, ctx context.Context, pods dynamic.Resour
 	t.Helper()
 	type list = map[string]any
 	for name, c := range map[string]struct{ has, limits, requests list }{
-		"nothing": {nil, list{"cpu": "500m", "memory": "256Mi", "ephemeral-storage": "4Gi"}, list{"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "64Mi"}},
+		"nothing": {nil, list{"cpu": "500m", "memory": "256Mi", "ephemeral-storage": "4Gi"}, list{"cpu": "10m", "memory": "64Mi", "ephemeral-storage": "64Mi"}},
 		"a limit": {list{"limits": list{"memory": "32Mi"}},
-			list{"cpu": "500m", "memory": "32Mi", "ephemeral-storage": "4Gi"}, list{"cpu": "50m", "memory": "32Mi", "ephemeral-storage": "64Mi"}},
+			list{"cpu": "500m", "memory": "32Mi", "ephemeral-storage": "4Gi"}, list{"cpu": "10m", "memory": "32Mi", "ephemeral-storage": "64Mi"}},
 		"a request beyond the limit of others": {list{"requests": list{"cpu": "2", "memory": "16Mi"}},
 			list{"cpu": "2", "memory": "256Mi", "ephemeral-storage": "4Gi"}, list{"cpu": "2", "memory": "16Mi", "ephemeral-storage": "64Mi"}},
 		"all": {list{"limits": list{"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi", "hugepages-2Mi": "2Mi"}, "requests": list{"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi"}},

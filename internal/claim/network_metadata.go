@@ -8,8 +8,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	classes "ashlar.dev/ashlar/internal/isolation"
 	"ashlar.dev/ashlar/internal/network"
 	"ashlar.dev/ashlar/internal/provider"
 )
@@ -39,7 +41,7 @@ func probeNetworkMetadata(ctx context.Context, t *Target) (found []Evidence, err
 	}
 	defer remove()
 	// Only there may a pod have its machine's network.
-	if err := s.label(ctx, namespace, map[string]string{"pod-security.kubernetes.io/enforce": "privileged"}); err != nil {
+	if err := grant(ctx, s.client, namespace, classes.Privileged); err != nil {
 		return nil, err
 	}
 	fromHosts := expected(s.Spec.Spec.Network.Policy.MetadataFromHosts)
@@ -54,6 +56,7 @@ func probeNetworkMetadata(ctx context.Context, t *Target) (found []Evidence, err
 			continue
 		}
 		all = append(all, wanted{name: "pod-" + m.Name, node: m.Name}, wanted{name: "host-" + m.Name, node: m.Name, change: func(p *corev1.Pod) {
+			metav1.SetMetaDataLabel(&p.ObjectMeta, classes.LabelClass, classes.Privileged)
 			p.Spec.HostNetwork = true
 			p.Spec.Containers[0].Args = []string{"probe", "serve", fmt.Sprintf("127.0.0.1:%d", 18080+i)}
 		}})

@@ -20,8 +20,6 @@ import (
 	"ashlar.dev/ashlar/internal/unit"
 )
 
-var procClaims = []Claim{procSELinux}
-
 var procSELinux = Claim{
 	ID: "proc-selinux",
 	Says: "the Toolkit also enables SELinux by default … Kubernetes uses unique Multi-Category Security (MCS) labels per Pod to separate " +

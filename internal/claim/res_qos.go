@@ -47,7 +47,7 @@ func probeQoS(ctx context.Context, t *Target) ([]Evidence, error) {
 		return nil, err
 	}
 	defer remove()
-	tiers, err := s.tiers(ctx)
+	tiers, err := s.tiers(ctx, namespace)
 	if err != nil {
 		return tiers, err
 	}
@@ -83,7 +83,7 @@ func guaranteed(p *corev1.Pod) {
 }
 
 // tiers looks whether every namespace is limited as it is declared, once the new one has had its time.
-func (s *isolation) tiers(ctx context.Context) ([]Evidence, error) {
+func (s *isolation) tiers(ctx context.Context, fresh string) ([]Evidence, error) {
 	deadline := s.Now().Add(limitedWithin)
 	for {
 		snapshot, err := s.limits(ctx)
@@ -102,6 +102,17 @@ func (s *isolation) tiers(ctx context.Context) ([]Evidence, error) {
 			continue
 		}
 		var out []Evidence
+		// What is wrong with those that were there says more than what is wrong with the new one.
+		isNew := func(ns *corev1.Namespace) bool { return ns.Name == fresh }
+		slices.SortStableFunc(snapshot.Namespaces, func(a, b *corev1.Namespace) int {
+			switch {
+			case isNew(a) == isNew(b):
+				return 0
+			case isNew(b):
+				return -1
+			}
+			return 1
+		})
 		for _, ns := range snapshot.Namespaces {
 			if ns.DeletionTimestamp != nil {
 				continue

@@ -6,8 +6,8 @@ func isolationCommand(r *root) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "isolation",
 		Short:   "Say what pods may do to their machine, and what contains them",
-		Example: "  ashlar isolation explain web-0 --namespace shop",
+		Example: "  ashlar isolation classes\n  ashlar isolation explain web-0 --namespace shop",
 	}
-	cmd.AddCommand(isolationExplainCommand(r))
+	cmd.AddCommand(isolationClassesCommand(r), isolationExplainCommand(r))
 	return cmd
 }

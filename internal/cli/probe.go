@@ -56,6 +56,7 @@ func probeCommand() *cobra.Command {
 	}
 	cmd.AddCommand(connect, serve, reach, pipe, firstCommand(), witnessCommand(), watchCommand(), sinkCommand(), speedCommand(), insideCommand(), hogCommand(), neighbourCommand())
 	cmd.AddCommand(selinuxProbes()...)
+	cmd.AddCommand(escapeCommand(), linkCommand())
 	return cmd
 }
 

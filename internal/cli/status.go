@@ -11,8 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/phase"
+	"ashlar.dev/ashlar/internal/selinux"
 	"ashlar.dev/ashlar/internal/ui"
 )
 
@@ -60,11 +62,31 @@ func statusTable(w io.Writer, report []phase.MachineReport, now time.Time) error
 	if err := ui.Rows(w, []string{"MACHINE", "ROLE", "ADDRESS", "STATE", "UNITS", "RESTARTS", "NEXT RENEWAL", "SEEN"}, machines); err != nil {
 		return err
 	}
+	if lines := confinement(report); len(lines) > 0 {
+		fmt.Fprintf(w, "\n%s\n", strings.Join(lines, "\n"))
+	}
 	if len(problems) == 0 {
 		return nil
 	}
 	fmt.Fprintln(w)
 	return ui.Rows(w, []string{"WHERE", "PROBLEM"}, problems)
+}
+
+// confinement says what workers' kernels do by SELinux, and what follows.
+func confinement(report []phase.MachineReport) []string {
+	var lines []string
+	for _, mode := range []selinux.Mode{selinux.Enforcing, selinux.Permissive, selinux.Absent} {
+		var names []string
+		for _, m := range report {
+			if m.Role == v1alpha1.RoleWorker && m.Status.SELinux.Mode == mode {
+				names = append(names, m.Name)
+			}
+		}
+		if len(names) > 0 {
+			lines = append(lines, fmt.Sprintf("SELinux is %s on %s: %s", mode, strings.Join(names, ", "), selinux.State{Mode: mode}.Follows()))
+		}
+	}
+	return lines
 }
 
 // knownBy has a machine's own, and what the internet knows it by.

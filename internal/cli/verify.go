@@ -26,7 +26,7 @@ func verifyCommand(r *root) *cobra.Command {
 allowed. A claim for which nothing could be tried does not hold. On aws, what the network is made to be is proved from
 OpenTofu's plan instead of attacked, and the table says so.
 
-Exits with 2 if any claim does not hold.`,
+Exits with 2 if any claim does not hold. One about what no kernel of these machines can do is void, and no reason to.`,
 		Example: `  ashlar verify
   ashlar verify --claim pki-init-token --evidence`,
 		Args: noArgs,

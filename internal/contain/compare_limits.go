@@ -24,11 +24,14 @@ func (s saying) qos(c Container) Fact {
 	return f
 }
 
-// cpu: a quota is never less than a hundredth of a core.
+// leastCPU is what the kernel's shortest quota comes to, in thousandths, of the kubelet's period.
+const leastCPU = 50
+
+// cpu: no quota is shorter than a millisecond of each twenty.
 func (s saying) cpu(c Container) Fact {
 	want := s.resources.Limits.Cpu().MilliValue()
 	f := Fact{What: "cpu", Says: cores(want), Kernel: cores(c.Cgroup.Own.CPU)}
-	return same(f, want != 0, max(want, 10), c.Cgroup.Own.CPU)
+	return same(f, want != 0, max(want, leastCPU), c.Cgroup.Own.CPU)
 }
 
 func cores(milli int64) string {

@@ -3,8 +3,10 @@ package controller
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/isolation"
@@ -19,6 +21,9 @@ func PlanLevels(i v1alpha1.Isolation, s Snapshot) []Change {
 			continue
 		}
 		level := isolation.Level(i, ns.Name)
+		if !slices.Contains(kept, ns.Name) {
+			level = isolation.Loosest(level, byHand(i, ns.Name, s))
+		}
 		labelled := ns.DeepCopy()
 		for key, value := range isolation.LevelLabels(level) {
 			if ns.Labels[key] != value {
@@ -33,6 +38,25 @@ func PlanLevels(i v1alpha1.Isolation, s Snapshot) []Change {
 		}
 	}
 	return out
+}
+
+// kept are the namespaces whose level is the file's alone: `ashlar up` sees to their labels, too.
+var kept = []string{metav1.NamespaceSystem, metav1.NamespaceDefault, metav1.NamespacePublic, corev1.NamespaceNodeLease}
+
+// byHand is the level of what somebody bound in a namespace who may: RBAC lets nobody give what they do not have.
+func byHand(i v1alpha1.Isolation, namespace string, s Snapshot) string {
+	level := isolation.Restricted
+	for _, b := range s.RoleBindings {
+		if b.Namespace != namespace || b.RoleRef.Kind != "ClusterRole" || ours(b) || len(b.Subjects) == 0 {
+			continue
+		}
+		for _, c := range isolation.Classes(i) {
+			if b.RoleRef.Name == isolation.RoleName(c.Name) {
+				level = isolation.Loosest(level, c.Level())
+			}
+		}
+	}
+	return level
 }
 
 // patchOf are the labels that differ.

@@ -48,6 +48,8 @@ func TestPlanOfGrants(t *testing.T) {
 	elsewhere.Namespace = "other"
 	hand := elsewhere.DeepCopy()
 	hand.Labels = nil
+	system := hand.DeepCopy()
+	system.Namespace = "kube-system"
 	for name, c := range map[string]struct {
 		have Snapshot
 		want []string
@@ -63,8 +65,10 @@ func TestPlanOfGrants(t *testing.T) {
 			"RoleBinding shop/ashlar:class:baseline: of others → update it", "Namespace shop: its Pod Security labels do not say baseline → label it"}},
 		"no longer granted": {Snapshot{Namespaces: []*corev1.Namespace{levelled("other", isolation.Restricted)}, RoleBindings: []*rbacv1.RoleBinding{elsewhere}},
 			[]string{"RoleBinding other/ashlar:class:baseline: no longer declared → delete it"}},
-		"made by hand":   {Snapshot{Namespaces: []*corev1.Namespace{levelled("other", isolation.Restricted)}, RoleBindings: []*rbacv1.RoleBinding{hand}}, nil},
-		"on its way out": {Snapshot{Namespaces: []*corev1.Namespace{going}}, nil},
+		"made by hand": {Snapshot{Namespaces: []*corev1.Namespace{levelled("other", isolation.Restricted)}, RoleBindings: []*rbacv1.RoleBinding{hand}},
+			[]string{"Namespace other: its Pod Security labels do not say baseline → label it"}},
+		"made by hand, for kube-system": {Snapshot{Namespaces: []*corev1.Namespace{levelled("kube-system", isolation.Restricted)}, RoleBindings: []*rbacv1.RoleBinding{system}}, nil},
+		"on its way out":                {Snapshot{Namespaces: []*corev1.Namespace{going}}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := texts(append(Plan(seed(), granted(), c.have), PlanLevels(granted(), c.have)...))

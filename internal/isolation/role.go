@@ -74,12 +74,21 @@ func subjects(g v1alpha1.ClassGrant, namespace string) []rbacv1.Subject {
 
 // Level is the Pod Security level of a namespace: the strictest at which every class that is granted there can be used.
 func Level(i v1alpha1.Isolation, namespace string) string {
-	level := 0
+	level := Restricted
 	classes := Classes(i)
 	for _, g := range i.Grants {
 		if c, ok := Find(classes, g.Class); ok && slices.Contains(g.Namespaces, namespace) {
-			level = max(level, slices.Index(levels, c.Level()))
+			level = Loosest(level, c.Level())
 		}
+	}
+	return level
+}
+
+// Loosest is the one of some levels that allows most.
+func Loosest(of ...string) string {
+	level := 0
+	for _, l := range of {
+		level = max(level, slices.Index(levels, l))
 	}
 	return levels[level]
 }

@@ -82,13 +82,25 @@ func Open(spec *v1alpha1.Cluster, o Options) (*Cluster, error) {
 	} else {
 		c.Provider, err = local.New(local.Options{
 			Cluster: spec.Metadata.Name, Dir: c.Dir, Bundle: b.Dir,
-			MachineCIDR: netip.MustParsePrefix(spec.Spec.Provider.Local.MachineCIDR),
+			MachineCIDR: netip.MustParsePrefix(spec.Spec.Provider.Local.MachineCIDR), Sizes: sizes(spec),
 		})
 	}
 	if err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// sizes are those that the file gives machines of this host.
+func sizes(spec *v1alpha1.Cluster) map[string]local.Size {
+	out := map[string]local.Size{}
+	for _, p := range spec.Spec.Pools {
+		for i := range p.Count {
+			cpus, memory := p.Local.Size()
+			out[fmt.Sprintf("%s-%d", p.Name, i)] = local.Size{MilliCPUs: cpus, Memory: memory}
+		}
+	}
+	return out
 }
 
 // identity is who a cluster is, whatever its file is called: two files of one name are told apart by what cannot change.

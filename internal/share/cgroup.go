@@ -85,8 +85,8 @@ func (g Group) Memory() (int64, bool) {
 // PIDs is how many processes and threads it may have; false: any number.
 func (g Group) PIDs() (int64, bool) { return g.number("pids.max") }
 
-// MilliCPUs is the most that it may have, in thousandths; false: all there is.
-func (g Group) MilliCPUs() (int64, bool) {
+// MilliCPUs is the most that it may have, in thousandths, and the least that this can be; false: all there is.
+func (g Group) MilliCPUs() (most, least int64, bounded bool) {
 	quota, period := g.Values["cpu.cfs_quota_us"], g.Values["cpu.cfs_period_us"]
 	if fields := strings.Fields(g.Values["cpu.max"]); len(fields) == 2 {
 		quota, period = fields[0], fields[1]
@@ -94,10 +94,13 @@ func (g Group) MilliCPUs() (int64, bool) {
 	q, err1 := strconv.ParseInt(quota, 10, 64)
 	p, err2 := strconv.ParseInt(period, 10, 64)
 	if err1 != nil || err2 != nil || q <= 0 || p <= 0 {
-		return 0, false
+		return 0, 0, false
 	}
-	return q * 1000 / p, true
+	return q * 1000 / p, leastQuota * 1000 / p, true
 }
+
+// leastQuota is the shortest time that the kernel lets a group have in a period, in microseconds.
+const leastQuota = 1000
 
 // Container is what a running container is to be held to.
 type Container struct {
@@ -145,8 +148,8 @@ func (c Container) Differs(g Group) string {
 	if want := c.Limits.Memory().Value(); !bounded || memory > want || memory < want-page {
 		return fmt.Sprintf("its memory is at most %s, and not %d", or(bounded, memory), want)
 	}
-	cpu, bounded := g.MilliCPUs()
-	if want := max(c.Limits.Cpu().MilliValue(), 10); !bounded || cpu != want {
+	cpu, least, bounded := g.MilliCPUs()
+	if want := max(c.Limits.Cpu().MilliValue(), least); !bounded || cpu != want {
 		return fmt.Sprintf("its CPU is at most %s thousandths, and not %d", or(bounded, cpu), want)
 	}
 	if shares, v1 := g.number("cpu.shares"); v1 {

@@ -82,10 +82,10 @@ func ReserveOf(s Size) Reserve {
 	r := Reserve{
 		Kube:    Share{MilliCPUs: cpu, Memory: memory, Disk: clamp(s.Disk/50, gibibyte/4, gibibyte), PIDs: clamp(s.PIDs/32, 512, 4096)},
 		System:  Share{MilliCPUs: cpu / 2, Memory: round(max(memory/3, 100*mebibyte)), Disk: clamp(s.Disk/50, gibibyte/4, gibibyte), PIDs: clamp(s.PIDs/32, 512, 4096)},
-		Hard:    Free{Memory: round(clamp(s.Memory/40, 100*mebibyte, 500*mebibyte)), Disk: round(clamp(s.Disk/20, gibibyte/2, 2*gibibyte)), InodesPercent: 5, PIDsPercent: 5},
+		Hard:    Free{Memory: round(clamp(s.Memory/40, 100*mebibyte, 500*mebibyte)), Disk: round(clamp(s.Disk/20, gibibyte/2, gibibyte)), InodesPercent: 5, PIDsPercent: 5},
 		MaxPods: pods,
-		// Many pods may come to their limit before there are no more.
-		PodPIDs: clamp(min(s.PIDs/32, s.MilliCPUs*512/1000), 512, 4096),
+		// Many pods may come to their limit before there are no more, and none has more than the CPUs can turn to.
+		PodPIDs: clamp(min(s.PIDs/32, s.MilliCPUs*256/1000), 512, 4096),
 	}
 	r.Soft = Free{Memory: 2 * r.Hard.Memory, Disk: 2 * r.Hard.Disk, InodesPercent: 2 * r.Hard.InodesPercent, PIDsPercent: 2 * r.Hard.PIDsPercent}
 	r.System.MilliCPUs += s.BeyondMilliCPUs

@@ -18,6 +18,7 @@ type Label struct {
 var (
 	// ofAgent is what no container may read, whoever its users are and whatever is mounted in it; Debian lets a runtime read only the first.
 	ofAgent  = []string{"container_engine_cache_t", "var_lib_t"}
+	logs     = []string{"container_engine_cache_t", "var_log_t"} // containerd appends to one of them
 	engine   = []string{"container_runtime_exec_t", "dockerd_exec_t"}
 	starter  = []string{"container_runtime_exec_t", "container_engine_exec_t"}
 	ofEngine = []string{"container_var_run_t", "container_runtime_t"}
@@ -30,7 +31,8 @@ func Labels(d Desired) []Label {
 		{Path: "/etc/ashlar", Types: ofAgent, Tree: true, Make: true},
 		{Path: "/run/ashlar", Types: ofAgent, Tree: true, Make: true},
 		{Path: "/var/lib/ashlar", Types: ofAgent, Tree: true, Make: true},
-		{Path: "/var/log/ashlar", Types: []string{"var_log_t"}, Tree: true, Make: true},
+		{Path: "/var/log/ashlar", Types: logs, Tree: true, Make: true},
+		{Path: "/etc/hosts", Types: []string{"net_conf_t"}},
 	}
 	if d.Me().Role != v1alpha1.RoleWorker {
 		return labels

@@ -9,7 +9,7 @@ import (
 	"ashlar.dev/ashlar/api/v1alpha1"
 )
 
-// TestLabels: every directory of a unit's files is one that the policy of a distribution knows, or is in the list.
+// TestLabels: what pods must not read is labelled so, and nothing that has pods' own categories in it is walked through.
 func TestLabels(t *testing.T) {
 	for _, role := range []v1alpha1.Role{v1alpha1.RoleVault, v1alpha1.RoleEtcd, v1alpha1.RoleControlPlane, v1alpha1.RoleWorker, v1alpha1.RoleLB, v1alpha1.RoleBastion} {
 		d := Desired{Self: "m", Machines: []Machine{{Name: "m", Role: role, Address: netip.MustParseAddr("10.0.0.1")}}}

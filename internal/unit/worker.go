@@ -76,10 +76,11 @@ disabled_plugins = [
     conf_dir = %q
   [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
+    base_runtime_spec = %q
     [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
       BinaryName = %q
       SystemdCgroup = %t
-`, containerdSocket, PauseImage, cniBin, cniConf, Bin+"/runc", d.systemd()) + nri()}},
+`, containerdSocket, PauseImage, cniBin, cniConf, containerSpec, Bin+"/runc", d.systemd()) + nri()}, containerFile()},
 		Ready: Probe{URL: "unix://" + containerdSocket},
 		// Pods outlive a restart of containerd: its shims are not its children.
 		Grace: 5 * time.Second,
@@ -135,6 +136,7 @@ clusterDomain: %[7]q
 resolvConf: /etc/resolv.conf
 seccompDefault: true
 podPidsLimit: 4096
+cpuCFSQuotaPeriod: 20ms
 serializeImagePulls: false
 makeIPTablesUtilChains: true
 streamingConnectionIdleTimeout: 5m

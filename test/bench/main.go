@@ -57,11 +57,13 @@ type report struct {
 	Renewal spread `json:"renewalSeconds"`
 	// Requests are medians of a small request to the API: while nothing is revoked, while much is, and the difference.
 	Requests map[string]spread `json:"requestMillisecondsByRevocation"`
+	// Admission is of making a pod, by its class: with the policies about classes, without them, and the difference.
+	Admission map[string]spread `json:"podMillisecondsByAdmission"`
 }
 
 func main() {
 	runs := flag.Int("n", 3, "how many runs")
-	part := flag.String("part", "", `"revocation" or "network": that alone`)
+	part := flag.String("part", "", `"revocation", "admission" or "network": that alone`)
 	options := networkFlags()
 	flag.Parse()
 	run := func() error { return bench(*runs, *part) }
@@ -91,7 +93,7 @@ func bench(runs int, part string) error {
 			return err
 		}
 	}
-	r := report{Runs: runs, Phases: map[string]spread{}, RSS: map[string]spread{}, Rotate: map[string]spread{}, Requests: map[string]spread{}}
+	r := report{Runs: runs, Phases: map[string]spread{}, RSS: map[string]spread{}, Rotate: map[string]spread{}, Requests: map[string]spread{}, Admission: map[string]spread{}}
 	for what, s := range samples {
 		kind, of, _ := strings.Cut(what, "/")
 		switch kind {
@@ -101,6 +103,8 @@ func bench(runs int, part string) error {
 			r.Rotate[of] = spreadOf(s)
 		case "rss":
 			r.RSS[of] = spreadOf(s)
+		case "admission":
+			r.Admission[of] = spreadOf(s)
 		case "request":
 			r.Requests[of] = spreadOf(s)
 		}
@@ -120,8 +124,8 @@ func once(file, part string, sample func(string, float64)) error {
 		return err
 	}
 	sample("up", took)
-	if part == "revocation" {
-		err := revocation(file, sample)
+	if measure := map[string]func(string, func(string, float64)) error{"revocation": revocation, "admission": admission}[part]; measure != nil {
+		err := measure(file, sample)
 		_, _, problem := ashlar(file, "down")
 		return errors.Join(err, problem)
 	}
@@ -145,6 +149,9 @@ func once(file, part string, sample func(string, float64)) error {
 		return err
 	}
 	if err := revocation(file, sample); err != nil {
+		return err
+	}
+	if err := admission(file, sample); err != nil {
 		return err
 	}
 	if err := renewal(file, sample); err != nil {

@@ -15,7 +15,7 @@ func init() {
 		sabotage{"res-qos", "a namespace's ResourceQuota is removed while the baseline controller stands still", unlimited("resourcequota/ashlar-tier")},
 		sabotage{"res-qos", "the system's priority is anybody's while the baseline controller stands still", unlimited("resourcequota/ashlar-priority")},
 		sabotage{"res-qos", "the baseline controller stands still", frozen("control-plane-0", "baseline-controller")},
-		sabotage{"res-qos", "the memory of a container is more than its pod says", lifted("status.containerStatuses[0].containerID", "memory.limit_in_bytes memory.max", "1073741824")},
+		sabotage{"res-qos", "the memory of a container is more than its pod says", lifted("status.containerStatuses[0].containerID", "memory.memsw.limit_in_bytes memory.limit_in_bytes memory.max", "1073741824")},
 		sabotage{"res-qos", "a pod may have any number of processes", lifted("metadata.uid", "pids.max", "max")},
 		sabotage{"res-qos", "nothing is kept for the machine itself", unreserved("worker-0")},
 	)
@@ -31,7 +31,7 @@ func unlimited(object string) func(*testing.T, *claim.Target) {
 
 // lifted writes a value into the cgroups of a pod of DNS, with what bounds it: by id, of the container or of the pod.
 func lifted(id, files, value string) func(*testing.T, *claim.Target) {
-	// What it prints puts back what was there, in the order of lines: who is within another is raised last and lowered first.
+	// What it prints puts back what was there, last first: who is within another is raised after it, and lowered before.
 	const script = `for d in $(find /sys/fs/cgroup -type d -name "*$1*"); do for f in $2; do for g in "$(dirname "$d")/$f" "$d/$f"; do
 		[ -e "$g" ] && { echo "echo $(cat "$g") > $g"; echo "$3" > "$g"; }; done; done; done | tac; true`
 	return func(t *testing.T, _ *claim.Target) {
@@ -46,7 +46,7 @@ func lifted(id, files, value string) func(*testing.T, *claim.Target) {
 
 // unreserved has a kubelet start with nothing kept from pods.
 func unreserved(machine string) func(*testing.T, *claim.Target) {
-	const empty = `printf 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\npodPidsLimit: 1024\n' > /run/ashlar/kubelet.d/10-reserve.conf`
+	const empty = `printf 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\npodPidsLimit: 1024\nevictionHard: {memory.available: 1Mi, nodefs.available: 100Mi, imagefs.available: 100Mi}\n' > /run/ashlar/kubelet.d/10-reserve.conf`
 	return func(t *testing.T, _ *claim.Target) {
 		restart := func(first string) {
 			pid := unitsOf(t, machine)["kubelet"]

@@ -21,7 +21,7 @@ import (
 var recipe []byte
 
 // bootTimeout bounds the guest's whole life: it takes about two minutes on two cores that do nothing else.
-const bootTimeout = 8 * time.Minute
+const bootTimeout = 14 * time.Minute
 
 func TestSELinux(t *testing.T) {
 	bundle := os.Getenv("ASHLAR_TEST_BUNDLE")
@@ -39,7 +39,8 @@ func TestSELinux(t *testing.T) {
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "3072",
 		"-nographic", "-nodefaults", "-no-reboot", "-nic", "none",
 		"-kernel", filepath.Join(image, "vmlinuz"), "-initrd", filepath.Join(image, "initrd"),
-		"-append", "root=/dev/vda rw security=selinux console=ttyS0 panic=-1 sysrq_always_enabled quiet",
+		"-append", "root=/dev/vda rw security=selinux console=ttyS0 panic=-1 sysrq_always_enabled quiet "+
+			"systemd.default_timeout_start_sec=600 systemd.default_device_timeout_sec=600",
 		"-drive", "file="+filepath.Join(image, "disk.ext4")+",format=raw,if=virtio,snapshot=on",
 		"-drive", "file="+disk+",format=raw,if=virtio,snapshot=on",
 		"-serial", "file:"+console, "-serial", "file:"+results)

@@ -32,7 +32,12 @@ type Options struct {
 	MachineCIDR netip.Prefix
 	// Init is the machines' first process; ashlar-init with the agent if it is empty.
 	Init []string
+	// Sizes are the most that machines may use, by their names. Others may use all there is.
+	Sizes map[string]Size
 }
+
+// Size is the most that a machine may use, in thousandths of CPUs and in bytes; 0: all there is.
+type Size struct{ MilliCPUs, Memory int64 }
 
 // Provider is a provider.Provider whose machines are runc containers. It is safe for concurrent use, by several
 // processes too.

@@ -29,12 +29,23 @@ func (p *Provider) machineSpec(name string, h host) *specs.Spec {
 				{Type: specs.MountNamespace}, {Type: specs.CgroupNamespace},
 				{Type: specs.NetworkNamespace, Path: namespacePath(p.machineNamespace(name))},
 			},
-			Devices: []specs.LinuxDevice{{Path: "/dev/kmsg", Type: "c", Major: 1, Minor: 11, FileMode: new(fs.FileMode(0o600))}},
-			Resources: &specs.LinuxResources{
-				Devices: []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}},
-			},
+			Devices:   []specs.LinuxDevice{{Path: "/dev/kmsg", Type: "c", Major: 1, Minor: 11, FileMode: new(fs.FileMode(0o600))}},
+			Resources: p.Sizes[name].resources(),
 		},
 	}
+}
+
+// resources are what a machine may have of the host.
+func (s Size) resources() *specs.LinuxResources {
+	const period = uint64(100_000)
+	r := &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}}
+	if s.MilliCPUs > 0 {
+		r.CPU = &specs.LinuxCPU{Quota: new(s.MilliCPUs * int64(period) / 1000), Period: new(period)}
+	}
+	if s.Memory > 0 {
+		r.Memory = &specs.LinuxMemory{Limit: new(s.Memory)}
+	}
+	return r
 }
 
 // process is a process of the machine with all that root may do.
