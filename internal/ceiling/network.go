@@ -31,7 +31,7 @@ func (n Network) hold(namespace string) (changed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("enter the pod's network: %w", err)
 	}
-	defer ns.Close()
+	defer func() { _ = ns.Close() }()
 	inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return false, fmt.Errorf("enter the pod's network: %w", err)
