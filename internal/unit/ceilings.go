@@ -54,13 +54,10 @@ func Ceilings(i v1alpha1.Isolation) []Ceiling {
 	return out
 }
 
-// usual is far above what a service takes that behaves, and far below what a machine has.
+// usual is far above what a service takes that behaves, and far below what a machine has. Of the network there is none: what sends
+// needs CPU, of which a pod has its share, and pods shall be as fast as their machines where nothing else is declared.
 func usual(class string) Ceiling {
-	return Ceiling{
-		Class:   class,
-		Disk:    v1alpha1.DiskCeiling{Read: "100Mi", Write: "50Mi", ReadOps: 4000, WriteOps: 2000},
-		Network: v1alpha1.NetworkCeiling{Egress: "1G"},
-	}
+	return Ceiling{Class: class, Disk: v1alpha1.DiskCeiling{Read: "100Mi", Write: "50Mi", ReadOps: 4000, WriteOps: 2000}}
 }
 
 // ceilings holds pods to the most that their classes let them take. What it has set outlives it.

@@ -11,7 +11,12 @@ import (
 func init() {
 	sabotages = append(sabotages,
 		sabotage{"res-io", "the ceilings of disks are taken away again and again on one worker", ceilingsLifted("worker-1", liftDisk)},
-		sabotage{"res-io", "the ceilings of the network are taken away again and again on one worker", ceilingsLifted("worker-1", liftNetwork)},
+		sabotage{"res-io", "the ceilings of the network are taken away again and again on one worker", func(t *testing.T, c *claim.Target) {
+			own := file
+			file = declared(t, "  isolation: {classes: [{name: restricted, network: {egress: 1G}}]}\n")
+			t.Cleanup(func() { file = own })
+			ceilingsLifted("worker-1", liftNetwork)(t, c)
+		}},
 	)
 }
 
