@@ -1,5 +1,7 @@
 package v1alpha1
 
+import "slices"
+
 // Isolation says what pods may do to the machine they run on, and how much of it they may take.
 type Isolation struct {
 	// Classes are kinds of pods, beside restricted, baseline and privileged, which are always there. A pod names its class by the
@@ -108,13 +110,22 @@ type ClassGrant struct {
 	// Class is the name of one.
 	Class string `json:"class"`
 	// Namespaces are where; they get the Pod Security label that the class needs.
-	Namespaces []string `json:"namespaces"`
+	Namespaces []string `json:"namespaces,omitzero"`
+	// NamespaceLabels are what namespaces have where, instead of names. Whoever may label a namespace so, grants the class there.
+	NamespaceLabels map[string]string `json:"namespaceLabels,omitzero"`
+	// Default has pods there be of the class that name none, for software that knows nothing of classes.
+	Default bool `json:"default,omitempty"`
 	// Users are people, robots and machines, by the names that the API knows them by.
 	Users []string `json:"users,omitzero"`
 	// Groups are theirs.
 	Groups []string `json:"groups,omitzero"`
 	// ServiceAccounts are names in those namespaces; "*" is each.
 	ServiceAccounts []string `json:"serviceAccounts,omitzero"`
+}
+
+// In says whether the class is granted in a namespace.
+func (g ClassGrant) In(namespace string, labels map[string]string) bool {
+	return slices.Contains(g.Namespaces, namespace) || OpenNamespaces{Labels: g.NamespaceLabels}.Has(namespace, labels)
 }
 
 // Tier is how much the pods of a namespace may take together, and what a container has that does not say.

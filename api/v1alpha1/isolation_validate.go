@@ -188,8 +188,8 @@ func (e *Errors) grant(at string, g ClassGrant, known []string) {
 	case !slices.Contains(known, g.Class):
 		e.add(at+".class", "there is no class %s in spec.isolation.classes%s", quote(g.Class), didYouMean(g.Class, known))
 	}
-	if len(g.Namespaces) == 0 {
-		e.add(at+".namespaces", "must have at least one: a class is granted somewhere")
+	if (len(g.Namespaces) == 0) == (len(g.NamespaceLabels) == 0) {
+		e.add(at, "must have namespaces, or namespaceLabels: a class is granted somewhere")
 	}
 	for n, ns := range g.Namespaces {
 		e.name(fmt.Sprintf("%s.namespaces[%d]", at, n), ns, maxNamespace)

@@ -77,7 +77,7 @@ var rules = map[string]map[string]any{
 	"spec.isolation.classes[].seccomp":            {"items": map[string]any{"type": "string", "pattern": seccompPattern}},
 	"spec.isolation.classes[].disk.readOps":       {"minimum": 0},
 	"spec.isolation.classes[].disk.writeOps":      {"minimum": 0},
-	"spec.isolation.grants[].namespaces":          {"minItems": 1, "items": map[string]any{"type": "string", "pattern": labelPattern, "maxLength": maxNamespace}},
+	"spec.isolation.grants[].namespaces":          {"items": map[string]any{"type": "string", "pattern": labelPattern, "maxLength": maxNamespace}},
 	"spec.isolation.tiers[].name":                 {"pattern": labelPattern, "maxLength": maxNamespace},
 
 	"spec.authentication.identityProvider.issuer":      {"pattern": issuerPattern},

@@ -172,7 +172,7 @@ func render(name string, v view) ([]*unstructured.Unstructured, error) {
 		return nil, err
 	}
 	t, err := template.New(name).Option("missingkey=error").
-		Funcs(template.FuncMap{"list": func(s ...string) []string { return s }, "levels": func(ns string) map[string]string { return isolation.LevelLabels(isolation.Level(v.Isolation, ns)) }, "cel": celList}).Parse(string(source))
+		Funcs(template.FuncMap{"list": func(s ...string) []string { return s }, "levels": func(ns string) map[string]string { return isolation.LevelLabels(isolation.Level(v.Isolation, ns, nil)) }, "cel": celList}).Parse(string(source))
 	if err != nil {
 		return nil, err
 	}

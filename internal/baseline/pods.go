@@ -1,6 +1,7 @@
 package baseline
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -19,6 +20,8 @@ type silent struct {
 	Escalating []string
 	// ReadOnlyRoot have a root that they cannot write to.
 	ReadOnlyRoot []string
+	// Default is what pods are that name no class, in CEL; empty: restricted, everywhere.
+	Default string
 }
 
 func silentOf(i v1alpha1.Isolation) (s silent) {
@@ -35,7 +38,32 @@ func silentOf(i v1alpha1.Isolation) (s silent) {
 		add(&s.Escalating, c, c.Name != isolation.Privileged && !c.Keeps(isolation.PrivilegeEscal))
 		add(&s.ReadOnlyRoot, c, c.ReadOnlyRoot)
 	}
+	s.Default = defaultClass(i)
 	return s
+}
+
+// defaultClass says in CEL which class grants have pods be of that name none.
+func defaultClass(i v1alpha1.Isolation) string {
+	out, declared := "'"+isolation.Restricted+"'", false
+	for _, g := range slices.Backward(i.Grants) { // the first counts
+		if !g.Default {
+			continue
+		}
+		declared = true
+		where := "namespaceObject.metadata.name in " + celList(g.Namespaces)
+		if len(g.Namespaces) == 0 {
+			var has []string
+			for _, key := range slices.Sorted(maps.Keys(g.NamespaceLabels)) {
+				has = append(has, "namespaceObject.metadata.?labels[?'"+key+"'].orValue('') == '"+g.NamespaceLabels[key]+"'")
+			}
+			where = strings.Join(has, " && ")
+		}
+		out = "(" + where + " ? '" + g.Class + "' : " + out + ")"
+	}
+	if !declared {
+		return ""
+	}
+	return out
 }
 
 // celList is a list of strings in CEL.

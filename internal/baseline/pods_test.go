@@ -27,6 +27,10 @@ func ownClasses() v1alpha1.Isolation {
 		{Name: "named", Relax: []string{"Running as Non-root", "Running as Non-root user"}},
 		{Name: "sudo", Relax: []string{"Privilege Escalation"}},
 		{Name: "sealed", ReadOnlyRoot: true},
+	}, Grants: []v1alpha1.ClassGrant{
+		{Class: "sealed", NamespaceLabels: map[string]string{"charts": "old", "team": "shop"}, Default: true, ServiceAccounts: []string{"*"}},
+		{Class: "baseline", Namespaces: []string{"builds"}, Default: true, ServiceAccounts: []string{"*"}},
+		{Class: "system", Namespaces: []string{"builds"}, ServiceAccounts: []string{"*"}},
 	}}
 }
 
@@ -92,6 +96,40 @@ func TestSilentPods(t *testing.T) {
 		t.Error("a ServiceAccount that asks for its token does not get it")
 	}
 	t.Run("users", func(t *testing.T) { usersOfSilentPods(t, ctx, client.CoreV1().Pods(space)) })
+	t.Run("class", func(t *testing.T) { classOfSilentPods(t, ctx, client) })
+}
+
+// classOfSilentPods: pods that name no class are of the one that a grant has for their namespace, and keep to it.
+func classOfSilentPods(t *testing.T, ctx context.Context, client kubernetes.Interface) {
+	for _, c := range []struct {
+		namespace string
+		labels    map[string]string
+		says      string // of its class
+		class     string
+		root      string // of a container
+	}{
+		{"shop", map[string]string{"charts": "old", "team": "shop"}, "{}", "sealed", "true"},
+		{"half", map[string]string{"charts": "old"}, "{}", "", "none"},
+		{"builds", nil, "{}", "baseline", "none"},
+		{"others", nil, "{}", "", "none"},
+		{"says", map[string]string{"charts": "old", "team": "shop"}, "{ashlar.dev/class: system}", "system", "none"},
+	} {
+		meta := metav1.ObjectMeta{Name: c.namespace, Labels: c.labels}
+		if _, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: meta}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.CoreV1().ServiceAccounts(c.namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		pod, err := created(ctx, client.CoreV1().Pods(c.namespace), restrictedPod, "x", "{ashlar.dev/class: x}", c.says)
+		if err != nil {
+			t.Errorf("%s: %v", c.namespace, err)
+			continue
+		}
+		if class, root := pod.Labels[isolation.LabelClass], said(pod.Spec.Containers[0].SecurityContext.ReadOnlyRootFilesystem); class != c.class || root != c.root {
+			t.Errorf("in %s a pod that says %s is of class %q, with a read-only root: %s; want %q, %s", c.namespace, c.says, class, root, c.class, c.root)
+		}
+	}
 }
 
 type pods interface {

@@ -68,10 +68,11 @@ func probePrivileged(ctx context.Context, t *Target) ([]Evidence, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list namespaces: %w", err)
 	}
-	p := privileges{Target: t, admin: admin, own: own, classes: podclass.Classes(t.Spec.Spec.Isolation)}
+	p := privileges{Target: t, admin: admin, own: own, labels: map[string]map[string]string{}, classes: podclass.Classes(t.Spec.Spec.Isolation)}
 	for _, ns := range list.Items {
 		if ns.DeletionTimestamp == nil && !strings.HasPrefix(ns.Name, "ashlar-verify-") { // other probes' come and go
 			p.namespaces = append(p.namespaces, ns.Name)
+			p.labels[ns.Name] = ns.Labels
 		}
 	}
 	if err := p.makers(ctx, own); err != nil {
@@ -108,6 +109,7 @@ type privileges struct {
 	admin      kubernetes.Interface
 	own        string // a namespace in which nothing is granted
 	namespaces []string
+	labels     map[string]map[string]string // of namespaces
 	classes    []podclass.Class
 }
 
@@ -177,7 +179,7 @@ func (p privileges) ungranted() []podAttempt {
 // that they may make pods there.
 func (p privileges) granted(ctx context.Context, namespace string) (attempts []podAttempt, done func(), err error) {
 	done = func() {}
-	bindings := podclass.Bindings(p.Spec.Spec.Isolation, namespace)
+	bindings := podclass.Bindings(p.Spec.Spec.Isolation, namespace, p.labels[namespace])
 	if len(bindings) == 0 {
 		return nil, done, nil
 	}

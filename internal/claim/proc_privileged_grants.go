@@ -24,7 +24,7 @@ func (p privileges) secondLine(ctx context.Context) ([]podAttempt, error) {
 	}
 	var out []podAttempt
 	for _, ns := range append(slices.Clone(p.namespaces), p.own) {
-		level := podclass.Level(p.Spec.Spec.Isolation, ns)
+		level := podclass.Level(p.Spec.Spec.Isolation, ns, p.labels[ns])
 		for _, b := range bindings.Items {
 			i := slices.IndexFunc(p.classes, func(c podclass.Class) bool { return podclass.RoleName(c.Name) == b.RoleRef.Name })
 			if b.Namespace == ns && i >= 0 {
@@ -46,7 +46,7 @@ func (p privileges) secondLine(ctx context.Context) ([]podAttempt, error) {
 func (p privileges) everybody(ctx context.Context) ([]Evidence, error) {
 	var evidence []Evidence
 	for _, ns := range p.namespaces {
-		bindings := podclass.Bindings(p.Spec.Spec.Isolation, ns)
+		bindings := podclass.Bindings(p.Spec.Spec.Isolation, ns, p.labels[ns])
 		for _, s := range subjects([]string{ns}) {
 			// Under ABAC those of kube-system may do everything, and what is declared says so.
 			if ns == metav1.NamespaceSystem && p.Spec.Spec.Authorization.Mode != v1alpha1.ModeRBAC && slices.Contains(s.groups, "system:serviceaccounts") {

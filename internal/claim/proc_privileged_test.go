@@ -127,7 +127,7 @@ func hardened(t *testing.T, ctx context.Context, client kubernetes.Interface, de
 			if err != nil {
 				return false
 			}
-			ns.Labels = podclass.LevelLabels(podclass.Level(declared, name))
+			ns.Labels = podclass.LevelLabels(podclass.Level(declared, name, nil))
 			_, err = client.CoreV1().Namespaces().Update(ctx, ns, metav1.UpdateOptions{})
 			return err == nil
 		})
@@ -137,7 +137,7 @@ func hardened(t *testing.T, ctx context.Context, client kubernetes.Interface, de
 				t.Fatal(err)
 			}
 		}
-		for _, b := range podclass.Bindings(declared, name) {
+		for _, b := range podclass.Bindings(declared, name, nil) {
 			if _, err := client.RbacV1().RoleBindings(name).Create(ctx, &b, metav1.CreateOptions{}); err != nil {
 				t.Fatal(err)
 			}

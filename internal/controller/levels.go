@@ -20,7 +20,7 @@ func PlanLevels(i v1alpha1.Isolation, s Snapshot) []Change {
 		if ns.DeletionTimestamp != nil {
 			continue
 		}
-		level := isolation.Level(i, ns.Name)
+		level := isolation.Level(i, ns.Name, ns.Labels)
 		if !slices.Contains(kept, ns.Name) {
 			level = isolation.Loosest(level, byHand(i, ns.Name, s))
 		}

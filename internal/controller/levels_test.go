@@ -40,7 +40,7 @@ func TestPlanOfGrants(t *testing.T) {
 	going.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
 	older := levelled("other", isolation.Restricted)
 	older.Labels["pod-security.kubernetes.io/enforce-version"] = "v1.20"
-	b := isolation.Bindings(granted(), "shop")[0]
+	b := isolation.Bindings(granted(), "shop", nil)[0]
 	b.Labels = map[string]string{baseline.LabelManagedBy: "ashlar", baseline.LabelPartOf: partOf}
 	wide := b.DeepCopy()
 	wide.Subjects = append(wide.Subjects, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:authenticated"})

@@ -109,8 +109,11 @@ func Plan(a unit.Access, i v1alpha1.Isolation, s Snapshot) []Change {
 			wanted[key(b)] = b
 		}
 	}
-	for ns := range accounts {
-		for _, b := range isolation.Bindings(i, ns) {
+	for _, ns := range s.Namespaces {
+		if !alive(accounts, ns.Name) {
+			continue
+		}
+		for _, b := range isolation.Bindings(i, ns.Name, ns.Labels) {
 			b.Labels = map[string]string{baseline.LabelManagedBy: "ashlar", baseline.LabelPartOf: partOf}
 			wanted[key(&b)] = &b
 		}

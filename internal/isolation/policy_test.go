@@ -189,7 +189,7 @@ func TestWhoMayUseAClass(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, b := range Bindings(v1alpha1.Isolation{Grants: []v1alpha1.ClassGrant{{Class: Baseline, Namespaces: []string{"shop"}, Groups: []string{"granted"}, ServiceAccounts: []string{"builder"}}}}, "shop") {
+	for _, b := range Bindings(v1alpha1.Isolation{Grants: []v1alpha1.ClassGrant{{Class: Baseline, Namespaces: []string{"shop"}, Groups: []string{"granted"}, ServiceAccounts: []string{"builder"}}}}, "shop", nil) {
 		if _, err := s.admin.RbacV1().RoleBindings("shop").Create(ctx, &b, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}

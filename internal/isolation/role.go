@@ -29,7 +29,7 @@ func Roles(classes []Class) []rbacv1.ClusterRole {
 }
 
 // Bindings are what the grants make of a namespace: one for each class that somebody may use there.
-func Bindings(i v1alpha1.Isolation, namespace string) []rbacv1.RoleBinding {
+func Bindings(i v1alpha1.Isolation, namespace string, labels map[string]string) []rbacv1.RoleBinding {
 	var out []rbacv1.RoleBinding
 	for _, class := range Classes(i) {
 		b := rbacv1.RoleBinding{
@@ -38,7 +38,7 @@ func Bindings(i v1alpha1.Isolation, namespace string) []rbacv1.RoleBinding {
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: RoleName(class.Name)},
 		}
 		for _, g := range i.Grants {
-			if g.Class != class.Name || !slices.Contains(g.Namespaces, namespace) {
+			if g.Class != class.Name || !g.In(namespace, labels) {
 				continue
 			}
 			for _, s := range subjects(g, namespace) {
@@ -73,11 +73,11 @@ func subjects(g v1alpha1.ClassGrant, namespace string) []rbacv1.Subject {
 }
 
 // Level is the Pod Security level of a namespace: the strictest at which every class that is granted there can be used.
-func Level(i v1alpha1.Isolation, namespace string) string {
+func Level(i v1alpha1.Isolation, namespace string, labels map[string]string) string {
 	level := Restricted
 	classes := Classes(i)
 	for _, g := range i.Grants {
-		if c, ok := Find(classes, g.Class); ok && slices.Contains(g.Namespaces, namespace) {
+		if c, ok := Find(classes, g.Class); ok && g.In(namespace, labels) {
 			level = Loosest(level, c.Level())
 		}
 	}

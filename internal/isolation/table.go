@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 )
@@ -54,12 +55,17 @@ func Rows(i v1alpha1.Isolation, bindings []rbacv1.RoleBinding, clusterBindings [
 					continue
 				}
 				namespaces = append(namespaces, ns)
-				for _, b := range Bindings(i, ns) {
+				for _, b := range Bindings(i, ns, nil) {
 					if b.Name == RoleName(c.Name) {
 						declared[ns] = people(b.Subjects)
 					}
 				}
 				row.Uses = append(row.Uses, Use{Namespace: ns, Who: declared[ns], By: "spec.isolation.grants"})
+			}
+		}
+		for _, g := range i.Grants {
+			if g.Class == c.Name && len(g.NamespaceLabels) > 0 {
+				row.Uses = append(row.Uses, Use{Namespace: labels.FormatLabels(g.NamespaceLabels), Who: people(subjects(g, "…")), By: "spec.isolation.grants"})
 			}
 		}
 		for _, b := range bindings {

@@ -54,7 +54,7 @@ func TestLevel(t *testing.T) {
 func TestRows(t *testing.T) {
 	i := own()
 	i.Grants = []v1alpha1.ClassGrant{{Class: "router", Namespaces: []string{"net"}, Groups: []string{"ops"}, ServiceAccounts: []string{"*", "bgp"}}}
-	placed := Bindings(i, "net")
+	placed := Bindings(i, "net", nil)
 	hand := *placed[0].DeepCopy()
 	hand.Name = "by-hand"
 	hand.Subjects = hand.Subjects[:1]

@@ -93,7 +93,7 @@ func TestOptions(t *testing.T) {
 	spec := v1alpha1.Isolation{Classes: []v1alpha1.PodClass{{Name: "logs", HostPaths: []v1alpha1.HostPath{{Prefix: "/var/log", ReadOnly: true}}}},
 		Grants: []v1alpha1.ClassGrant{{Class: "logs", Namespaces: []string{"shop"}, Users: []string{"alice"}}}}
 	classes := isolation.Classes(spec)
-	policy, err := (&authz.RBAC{ClusterRoles: isolation.Roles(classes), RoleBindings: isolation.Bindings(spec, "shop")}).Policy()
+	policy, err := (&authz.RBAC{ClusterRoles: isolation.Roles(classes), RoleBindings: isolation.Bindings(spec, "shop", nil)}).Policy()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,8 +36,10 @@ func TestNetpol(t *testing.T) {
 	if slow {
 		focus = "Netpol"
 	}
-	// The suite knows of no default: its namespaces are open until it closes them.
-	declared(t, "  network: {policy: {open: [{labels: {e2e-run: netpol}}]}}\n")
+	// The suite knows of no default: its namespaces are open until it closes them, and its pods say nothing of what they may do.
+	declared(t, `  network: {policy: {open: [{labels: {e2e-run: netpol}}]}}
+  isolation: {grants: [{class: baseline, namespaceLabels: {e2e-run: netpol}, default: true, serviceAccounts: ["*"]}]}
+`)
 	nameAgnhost(t, suite)
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	writeKubeconfig(t, kubeconfig)

@@ -67,7 +67,7 @@ func TestExplain(t *testing.T) {
 	for what, kernel := range map[string]string{
 		"user": "1000:1000", "system calls": "filter", "privileges": "never grow", "capabilities": "none", "/": "read-only", "/proc, /sys": "masked",
 		"namespaces": "its own", "class of service": "Burstable", "cpu": "250m", "memory": "64Mi",
-		"disk, read": "100Mi", "disk, writes": "2000", "network, in": "1G", "network, out": "1G", "listens": "8080/TCP",
+		"disk, read": "100Mi", "disk, writes": "2000", "listens": "8080/TCP",
 	} {
 		f := factOf(e, what)
 		if !strings.HasPrefix(f.Kernel, kernel) {
