@@ -111,7 +111,7 @@ spec:
   #   grants: # who may use which class where; everybody may use restricted
   #     - {class: log-reader, namespaces: [logging], serviceAccounts: [shipper]} # "*": each of the namespace
   #     - {class: privileged, namespaces: [storage], users: [alice], groups: [on-call]}
-  #     - {class: baseline, namespaceLabels: {charts: old}, default: true, serviceAccounts: ["*"]} # default: also of pods that name none
+  #     - {class: baseline, namespaceLabels: {charts: old}, default: true, groups: [dev]} # default: of pods that name none, too
   #   tiers: # sizes of namespaces, beside standard, which all have that no tier names
   #     - name: large
   #       namespaces: [{namespace: builds}, {labels: {team: research}}]
