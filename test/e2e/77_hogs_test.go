@@ -41,7 +41,7 @@ func bearable() (kept, times float64) {
 	if slow {
 		return 0.9, 2
 	}
-	return 0.7, 6
+	return 0.7, 15
 }
 
 // TestHogs: pods without declared limits take all they can of processes, memory and CPUs. Their neighbours on the same node keep at least
