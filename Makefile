@@ -61,7 +61,7 @@ endif
 .PHONY: e2e
 e2e: bundle suite cloud-init ## end-to-end tests on a real cluster
 	-@sysctl -q -w fs.inotify.max_user_instances=1024 # two clusters at once watch more than a host's default allows
-	ASHLAR=$(CURDIR)/bin/ashlar go test -count=1 -timeout=60m -v ./test/e2e
+	ASHLAR=$(CURDIR)/bin/ashlar go test -count=1 -timeout=75m -v ./test/e2e
 
 .PHONY: test-slow
 test-slow: bundle suite cloud-init ## the same, with every fault at every moment

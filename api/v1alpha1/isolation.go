@@ -28,7 +28,8 @@ type PodClass struct {
 	HostNamespaces []string `json:"hostNamespaces,omitzero"`
 	// HostPorts are ports of the machine that its containers may take.
 	HostPorts []PortRange `json:"hostPorts,omitzero"`
-	// HostPaths are directories of the machine that its pods may mount, with all in them.
+	// HostPaths are directories of the machine that its pods may mount, with all in them. What is in one that can be written is mounted as
+	// a subPath of it.
 	HostPaths []HostPath `json:"hostPaths,omitzero"`
 	// RunAsUser are the users that its containers may be, and must say that they are; root, too, if 0 is among them. Left out: any that
 	// the standard allows.

@@ -52,8 +52,10 @@ func checkHostPaths(k *check) {
 	k.out = append(k.out, written...)
 }
 
+// under says whether a path is the prefix's. In a directory that pods write to, one may make a link that leads out of it, for another
+// to mount: such a directory is mounted as it is, and what is in it as a subPath, which the kubelet follows no link out of.
 func under(p v1alpha1.HostPath, path string) bool {
-	return p.Prefix == "/" || path == p.Prefix || strings.HasPrefix(path, p.Prefix+"/")
+	return p.Prefix == "/" || path == p.Prefix || p.ReadOnly && strings.HasPrefix(path, p.Prefix+"/")
 }
 
 // writes says whether a container mounts the volume to write to it.

@@ -161,8 +161,10 @@ func hostPathsExpression(c Class) string {
 			case p.ReadOnly && !readOnly:
 			case p.Prefix == "/":
 				terms = append(terms, "true")
-			default:
+			case p.ReadOnly:
 				terms = append(terms, fmt.Sprintf("v.hostPath.path == %q || v.hostPath.path.startsWith(%q)", p.Prefix, p.Prefix+"/"))
+			default: // as in under
+				terms = append(terms, fmt.Sprintf("v.hostPath.path == %q", p.Prefix))
 			}
 		}
 		return "(" + strings.Join(terms, " || ") + ")"
