@@ -242,7 +242,7 @@ func TestUpdates(t *testing.T) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "x", Labels: map[string]string{LabelClass: Privileged}, Finalizers: []string{"example.org/keep"}}, Spec: plain()}
 	yes := true
 	pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: &yes}
-	pod, err := pods.Create(ctx, pod, metav1.CreateOptions{})
+	_, err := pods.Create(ctx, pod, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
