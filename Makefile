@@ -101,6 +101,7 @@ scale: bundle ## play many machines to a real Vault, as JSON
 lint: ## golangci-lint, at the version that tools/go.mod pins
 	go tool -modfile=tools/go.mod golangci-lint run
 	cd test/aws && go tool -modfile=../../tools/go.mod golangci-lint run -c ../../.golangci.yml ./...
+	cd test/podsecurity && go tool -modfile=../../tools/go.mod golangci-lint run -c ../../.golangci.yml ./...
 
 .PHONY: build
 build: packages ## bin/ashlar

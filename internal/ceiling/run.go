@@ -2,15 +2,10 @@ package ceiling
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
-	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +13,7 @@ import (
 	"github.com/containerd/nri/pkg/stub"
 	"golang.org/x/sync/errgroup"
 
+	"ashlar.dev/ashlar/internal/statussocket"
 	"ashlar.dev/ashlar/internal/unit"
 )
 
@@ -40,10 +36,10 @@ func Run(ctx context.Context, file, socket string, log *slog.Logger) error {
 	g.Go(func() error { return k.keep(ctx) })
 	g.Go(func() error { return attend(ctx, k, &connected) })
 	g.Go(func() error {
-		return serve(ctx, socket, func() Status {
+		return statussocket.Serve(ctx, socket, func() (Status, error) {
 			s := k.status()
 			s.Connected = connected.Load()
-			return s
+			return s, nil
 		})
 	})
 	return g.Wait()
@@ -101,46 +97,4 @@ func (l logger) Warnf(ctx context.Context, format string, args ...any) {
 
 func (l logger) Errorf(ctx context.Context, format string, args ...any) {
 	l.to.ErrorContext(ctx, fmt.Sprintf(format, args...))
-}
-
-// serve tells whoever connects how things are.
-func serve(ctx context.Context, socket string, status func() Status) error {
-	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
-		return fmt.Errorf("make the socket's directory: %w", err)
-	}
-	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove an old socket: %w", err)
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", socket)
-	if err != nil {
-		return err
-	}
-	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
-	for {
-		conn, err := l.Accept()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if conn.SetDeadline(time.Now().Add(time.Second)) == nil {
-			_ = json.NewEncoder(conn).Encode(status()) // the agent only connects
-		}
-		_ = conn.Close()
-	}
-}
-
-// Ask writes what the keeper that answers at the socket says.
-func Ask(ctx context.Context, socket string, to io.Writer) error {
-	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", socket)
-	if err != nil {
-		return fmt.Errorf("nothing holds pods to their ceilings here: %w", err)
-	}
-	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		return err
-	}
-	_, err = io.Copy(to, conn)
-	return err
 }

@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"fmt"
+
 	"log/slog"
 
 	"github.com/spf13/cobra"
 
 	"ashlar.dev/ashlar/internal/ceiling"
+	"ashlar.dev/ashlar/internal/statussocket"
 	"ashlar.dev/ashlar/internal/unit"
 )
 
@@ -18,7 +21,10 @@ func ceilingsCommand() *cobra.Command {
 		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if status {
-				return ceiling.Ask(cmd.Context(), unit.CeilingsSocket, cmd.OutOrStdout())
+				if err := statussocket.Ask(cmd.Context(), unit.CeilingsSocket, cmd.OutOrStdout()); err != nil {
+					return fmt.Errorf("nothing holds pods to their ceilings here: %w", err)
+				}
+				return nil
 			}
 			return ceiling.Run(cmd.Context(), unit.CeilingsFile, unit.CeilingsSocket, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
 		},

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ashlar.dev/ashlar/internal/shortcut"
+	"ashlar.dev/ashlar/internal/statussocket"
 	"ashlar.dev/ashlar/internal/unit"
 )
 
@@ -21,7 +22,10 @@ func shortcutCommand() *cobra.Command {
 		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if status {
-				return shortcut.Ask(cmd.Context(), unit.ShortcutSocket, cmd.OutOrStdout())
+				if err := statussocket.Ask(cmd.Context(), unit.ShortcutSocket, cmd.OutOrStdout()); err != nil {
+					return fmt.Errorf("the shortcut does not run here: %w", err)
+				}
+				return nil
 			}
 			within, err := netip.ParsePrefix(pods)
 			if err != nil {

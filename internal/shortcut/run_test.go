@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ashlar.dev/ashlar/internal/statussocket"
 )
 
 // TestRunWithoutBPF: where the kernel does not take the program, here because it is not asked by root, the shortcut runs on,
@@ -44,7 +46,7 @@ func TestRunWithoutBPF(t *testing.T) {
 	defer func() { cancel(); <-ended }()
 	for {
 		var out bytes.Buffer
-		if err := Ask(ctx, socket, &out); err == nil {
+		if err := statussocket.Ask(ctx, socket, &out); err == nil {
 			var s Status
 			if err := json.Unmarshal(out.Bytes(), &s); err != nil || s.Unable == "" || s.Packets != nil {
 				t.Errorf("%s: %v", out.Bytes(), err)
