@@ -18,7 +18,8 @@ printf 'guest\n' > "$root/etc/hostname"
 mkdir -p "$root/etc/ashlar" "$root/opt/ashlar"
 # What the machine is. It knows of no Vault, and goes by what is on its disk.
 cat > "$root/etc/ashlar/boot.json" <<EOF
-{"desired": {"cluster": "guest", "self": "worker-0", "machines": [{"name": "worker-0", "role": "worker", "address": "127.0.0.1"}]}}
+{"desired": {"cluster": "guest", "self": "worker-0", "machines": [{"name": "worker-0", "role": "worker", "address": "127.0.0.1"}],
+ "ceilings": [{"class": "restricted", "disk": {"write": "4Mi"}}]}}
 EOF
 cat > "$root/etc/systemd/system/opt-ashlar.mount" <<EOF
 [Mount]
