@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/unit"
 )
 
 // Row is a class, as people read of it.
@@ -19,10 +20,11 @@ type Row struct {
 	Level   string `json:"level"`
 	BuiltIn bool   `json:"builtIn"`
 	// Controls say, by their names, how each is kept; "" is not at all.
-	Controls map[string]string       `json:"controls"`
-	Disk     v1alpha1.DiskCeiling    `json:"disk,omitzero"`
-	Network  v1alpha1.NetworkCeiling `json:"network,omitzero"`
-	Uses     []Use                   `json:"uses"`
+	Controls map[string]string `json:"controls"`
+	// Disk and Network are the most that each of its pods may take.
+	Disk    v1alpha1.DiskCeiling    `json:"disk,omitzero"`
+	Network v1alpha1.NetworkCeiling `json:"network,omitzero"`
+	Uses    []Use                   `json:"uses"`
 }
 
 // Use is that some may use a class in a namespace.
@@ -38,7 +40,12 @@ type Use struct {
 func Rows(i v1alpha1.Isolation, bindings []rbacv1.RoleBinding, clusterBindings []rbacv1.ClusterRoleBinding) []Row {
 	var out []Row
 	for _, c := range Classes(i) {
-		row := Row{Class: c.Name, Standard: c.Standard, Level: c.Level(), BuiltIn: c.BuiltIn, Controls: map[string]string{}, Disk: c.Disk, Network: c.Network, Uses: []Use{}}
+		row := Row{Class: c.Name, Standard: c.Standard, Level: c.Level(), BuiltIn: c.BuiltIn, Controls: map[string]string{}, Uses: []Use{}}
+		for _, most := range unit.Ceilings(i) {
+			if most.Class == c.Name {
+				row.Disk, row.Network = most.Disk, most.Network
+			}
+		}
 		for _, k := range controls {
 			if c.Keeps(k.Name) {
 				row.Controls[k.Name] = c.how(k.Name)
