@@ -37,9 +37,10 @@ func rotateLogs(dir string, limit int64) error {
 }
 
 const (
-	// maxOwnLog is how large a log may grow that a unit writes itself, in bytes; keptOwnLogs are its older parts.
-	maxOwnLog   = 256 << 20
-	keptOwnLogs = 4
+	// maxOwnLog is how large a log may grow that a unit writes itself, in bytes.
+	maxOwnLog = 256 << 20
+	// KeptLogs is how many older parts of such a log there may be: its name with .1, the newest, and so on.
+	KeptLogs = 4
 )
 
 // rotateOwnLogs gives units that write logs of their own new files. Nothing is lost: a unit writes on into the old file,
@@ -55,7 +56,7 @@ func (s *supervisor) rotateOwnLogs(limit int64) error {
 			if err != nil || st.Size() <= limit || r.proc == nil {
 				continue
 			}
-			for n := keptOwnLogs; n > 1; n-- {
+			for n := KeptLogs; n > 1; n-- {
 				err := os.Rename(fmt.Sprintf("%s.%d", log, n-1), fmt.Sprintf("%s.%d", log, n))
 				if err != nil && !errors.Is(err, fs.ErrNotExist) {
 					errs = append(errs, err)

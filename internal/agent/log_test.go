@@ -54,7 +54,7 @@ func TestRotateOwnLogs(t *testing.T) {
 	s.apply(ctx, []unit.Unit{{Name: "writer", Args: []string{"/bin/bash", "-c",
 		`again() { exec 3>>"$0"; }; again; trap again USR1; for ((n = 0; ; n++)); do echo $n >&3; sleep 0.01; done`, log},
 		Env: []string{"PATH=/usr/bin:/bin"}, Logs: []string{log}, ReloadSignal: int(unix.SIGUSR1)}}, false)
-	for round := range keptOwnLogs + 2 {
+	for round := range KeptLogs + 2 {
 		grown(t, log, 20)
 		if err := s.rotateOwnLogs(20); err != nil {
 			t.Fatalf("round %d: %v", round, err)
@@ -62,7 +62,7 @@ func TestRotateOwnLogs(t *testing.T) {
 	}
 	grown(t, log, 1)
 	var all []string
-	for n := keptOwnLogs; n > 0; n-- {
+	for n := KeptLogs; n > 0; n-- {
 		b, err := os.ReadFile(fmt.Sprintf("%s.%d", log, n))
 		if err != nil {
 			t.Fatal(err)
@@ -75,7 +75,7 @@ func TestRotateOwnLogs(t *testing.T) {
 			t.Errorf("%s follows %s", n, all[i])
 		}
 	}
-	if _, err := os.Stat(fmt.Sprintf("%s.%d", log, keptOwnLogs+1)); err == nil {
+	if _, err := os.Stat(fmt.Sprintf("%s.%d", log, KeptLogs+1)); err == nil {
 		t.Error("more parts are kept than should be")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"ashlar.dev/ashlar/internal/agent"
 	"ashlar.dev/ashlar/internal/audit"
 	"ashlar.dev/ashlar/internal/provider"
 	"ashlar.dev/ashlar/internal/unit"
@@ -91,15 +92,35 @@ func (c *Cluster) auditLog(ctx context.Context, m provider.Machine) ([]byte, err
 		}
 		return out.Bytes(), nil
 	}
-	there, err := c.onDisk(ctx, m, unit.AuditLogs[0])
-	if err != nil || !there {
-		return nil, err
+	if m.State == provider.Absent {
+		return nil, ctx.Err()
 	}
-	b, err := c.Provider.Read(ctx, m.Name, unit.AuditLogs[0])
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+	var out []byte
+	for n := agent.KeptLogs; n >= 0; n-- { // what was moved aside is older
+		name := unit.AuditLogs[0]
+		if n > 0 {
+			name = fmt.Sprintf("%s.%d", name, n)
+		}
+		b, err := c.Provider.Read(ctx, m.Name, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, telling(b)...)
 	}
-	return b, err
+	return out, ctx.Err()
+}
+
+// telling are the lines of a log that may tell of a change.
+func telling(log []byte) (out []byte) {
+	for line := range bytes.Lines(log) {
+		if !bytes.Contains(line, []byte(`"operation":"read"`)) && !bytes.Contains(line, []byte(`"operation":"list"`)) {
+			out = append(out, line...)
+		}
+	}
+	return out
 }
 
 // changes reads an audit log.
