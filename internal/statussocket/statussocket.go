@@ -33,6 +33,7 @@ func Serve[T any](ctx context.Context, socket string, status func() (T, error)) 
 	if err != nil {
 		return err
 	}
+	defer func() { _ = l.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	for {
 		conn, err := l.Accept()
