@@ -262,7 +262,11 @@ func agree(t fataler, g *Graph) {
 		if fmt.Sprint(want) != fmt.Sprint(have) {
 			t.Fatalf("packet %+v gets to %v, the sets say %v, of\n%s", p, want, have, jsonOf(g))
 		}
-		if got := surface.Packets("").Contains(p); got != (len(want) > 0) {
+		// What is taken to any of a range may end at addresses that no packet of the walks has.
+		beyond := slices.ContainsFunc(r.reached, func(d delivery) bool {
+			return d.sent.Contains(p) && len(translations(Rewrite{d.now[source], d.now[destination], d.now[port]}, oneAt{Packet: p})) == 0
+		})
+		if got := surface.Packets("").Contains(p); got != (len(want) > 0) && !beyond {
 			t.Fatalf("packet %+v gets to %v, the surface says %v, of\n%s", p, want, got, jsonOf(g))
 		}
 	}
