@@ -23,7 +23,9 @@ func init() {
 // kubeletsAnswer waits until the kubelet of each worker is well.
 func kubeletsAnswer(t *testing.T) {
 	t.Helper()
-	onRole(t, target(t), v1alpha1.RoleWorker, `for i in {1..300}; do (echo > /dev/tcp/127.0.0.1/10248) 2>/dev/null && exit 0; sleep 0.1; done; exit 1`)
+	for _, worker := range []string{"worker-0", "worker-1"} {
+		ashlar(t, "exec", worker, "--", "bash", "-c", `for i in {1..300}; do (echo > /dev/tcp/127.0.0.1/10248) 2>/dev/null && exit 0; sleep 0.1; done; exit 1`)
+	}
 }
 
 // silenced unbinds a policy that adds to what says nothing, until an object of the kind is left as it is.
