@@ -233,13 +233,14 @@ func (c *Cluster) awaitRenewal(ctx context.Context, since time.Time, progress *u
 		if err != nil {
 			return err
 		}
-		told, err := c.enrolment(ctx)
-		if err != nil {
-			return err
+		i := slices.IndexFunc(leaves, func(l diskLeaf) bool { return l.NotBefore.Before(since.Add(-agent.Backdating)) })
+		if i < 0 {
+			told, err := c.enrolment(ctx)
+			if err != nil {
+				return err
+			}
+			i = slices.IndexFunc(leaves, func(l diskLeaf) bool { return !tells(told, l) })
 		}
-		i := slices.IndexFunc(leaves, func(l diskLeaf) bool {
-			return l.NotBefore.Before(since.Add(-agent.Backdating)) || !tells(told, l)
-		})
 		if i < 0 {
 			progress.Detail("%d new", len(leaves))
 			return nil

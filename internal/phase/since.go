@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -75,6 +76,9 @@ func revokeAgain(ctx context.Context, root *vault.Client, found []Change, known 
 	}
 }
 
+// changing is what is in a line of the log that may tell of a change. Nearly all of a log is agents asking for news.
+var changing = regexp.MustCompile(`"operation":"(update|create|delete)"`)
+
 // auditTimeout is how long reading a machine's audit log may take.
 const auditTimeout = time.Minute
 
@@ -84,9 +88,8 @@ func (c *Cluster) auditLog(ctx context.Context, m provider.Machine) ([]byte, err
 		ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 		defer cancel()
 		var out, said bytes.Buffer
-		// Nearly all of a log is agents asking for news.
 		err := c.Provider.Exec(ctx, m.Name, provider.Exec{Stdout: &out, Stderr: &said, Args: []string{
-			"sh", "-c", `ls "$0"* >/dev/null 2>&1 || exit 0; grep -hE '"operation":"(update|create|delete)"' "$0"* || test $? = 1`, unit.AuditLogs[0]}})
+			"sh", "-c", `ls "$0"* >/dev/null 2>&1 || exit 0; grep -hE "$1" "$0"* || test $? = 1`, unit.AuditLogs[0], changing.String()}})
 		if err != nil {
 			return nil, fmt.Errorf("read Vault's audit log on %s: %w: %s", m.Name, err, bytes.TrimSpace(said.Bytes()))
 		}
@@ -116,7 +119,7 @@ func (c *Cluster) auditLog(ctx context.Context, m provider.Machine) ([]byte, err
 // telling are the lines of a log that may tell of a change.
 func telling(log []byte) (out []byte) {
 	for line := range bytes.Lines(log) {
-		if !bytes.Contains(line, []byte(`"operation":"read"`)) && !bytes.Contains(line, []byte(`"operation":"list"`)) {
+		if changing.Match(line) {
 			out = append(out, line...)
 		}
 	}
