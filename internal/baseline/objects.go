@@ -17,6 +17,7 @@ import (
 	"slices"
 	"text/template"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -107,19 +108,17 @@ func Objects(in Input) ([]*unstructured.Unstructured, error) {
 		CorefileDigest: digest(string(dns), in.ClusterDomain, fmt.Sprint(in.UpstreamDNS)),
 		Silent:         silentOf(in.Isolation),
 	}
-	out, err := modelRoles(in.ServiceAccounts)
+	classes := isolation.Classes(in.Isolation)
+	out, err := roleObjects(slices.Concat(authz.Model(in.ServiceAccounts).Roles(), isolation.Roles(classes)))
 	if err != nil {
 		return nil, err
 	}
-	ofClasses, err := classObjects(in.Isolation)
-	if err != nil {
-		return nil, err
+	for _, role := range out {
+		v.Bound = append(v.Bound, role.GetName())
 	}
-	out = append(out, ofClasses...)
+	out = append(out, isolation.Policies(classes)...)
 	for _, o := range out {
-		if o.GetKind() == "ClusterRole" {
-			v.Bound = append(v.Bound, o.GetName())
-		}
+		label(o)
 	}
 	names, err := fs.Glob(manifests, "manifests/*.yaml")
 	if err != nil {
@@ -142,17 +141,16 @@ func Objects(in Input) ([]*unstructured.Unstructured, error) {
 	return out, nil
 }
 
-// modelRoles are the ClusterRoles that the classes of ServiceAccounts are bound to.
-func modelRoles(classes []v1alpha1.ServiceAccountClass) ([]*unstructured.Unstructured, error) {
+// roleObjects are roles as all other objects of the baseline are.
+func roleObjects(roles []rbacv1.ClusterRole) ([]*unstructured.Unstructured, error) {
 	var out []*unstructured.Unstructured
-	for _, role := range authz.Model(classes).Roles() {
+	for _, role := range roles {
 		o, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&role)
 		if err != nil {
 			return nil, err
 		}
 		u := &unstructured.Unstructured{Object: o}
 		unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
-		label(u)
 		out = append(out, u)
 	}
 	return out, nil

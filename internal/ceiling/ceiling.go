@@ -6,18 +6,14 @@
 package ceiling
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"ashlar.dev/ashlar/internal/isolation"
 	"ashlar.dev/ashlar/internal/unit"
-)
-
-// The label that names a pod's class, and the class of a pod without it.
-const (
-	labelClass   = "ashlar.dev/class"
-	defaultClass = "restricted"
 )
 
 // Ceiling is the most that a pod may take, by second. Zero: as much as there is.
@@ -85,9 +81,6 @@ func New(classes []unit.Ceiling) (Ceilings, error) {
 
 // Of is the class of a pod with these labels, and its ceiling.
 func (c Ceilings) Of(labels map[string]string) (string, Ceiling) {
-	class := labels[labelClass]
-	if class == "" {
-		class = defaultClass
-	}
+	class := cmp.Or(labels[isolation.LabelClass], isolation.Restricted)
 	return class, c[class]
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
+	"ashlar.dev/ashlar/internal/isolation"
 	"ashlar.dev/ashlar/internal/unit"
 )
 
@@ -30,10 +31,10 @@ func TestNew(t *testing.T) {
 		class  string
 		want   Ceiling
 	}{
-		{map[string]string{labelClass: "slow"}, "slow", Ceiling{Disk{Read: 20 << 20, WriteOps: 7}, Network{Ingress: 1e6, Egress: 125e6}}},
-		{map[string]string{labelClass: "plain"}, "plain", Ceiling{}},
-		{map[string]string{labelClass: "privileged"}, "privileged", Ceiling{}},
-		{map[string]string{labelClass: "nobody knows it"}, "nobody knows it", Ceiling{}},
+		{map[string]string{isolation.LabelClass: "slow"}, "slow", Ceiling{Disk{Read: 20 << 20, WriteOps: 7}, Network{Ingress: 1e6, Egress: 125e6}}},
+		{map[string]string{isolation.LabelClass: "plain"}, "plain", Ceiling{}},
+		{map[string]string{isolation.LabelClass: "privileged"}, "privileged", Ceiling{}},
+		{map[string]string{isolation.LabelClass: "nobody knows it"}, "nobody knows it", Ceiling{}},
 		// What a class that is always there does not say stays as it is.
 		{nil, "restricted", Ceiling{Disk{Read: c["baseline"].Disk.Read, Write: 1 << 10, ReadOps: c["baseline"].Disk.ReadOps, WriteOps: c["baseline"].Disk.WriteOps},
 			c["baseline"].Network}},

@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	classes "ashlar.dev/ashlar/internal/isolation"
+	podclass "ashlar.dev/ashlar/internal/isolation"
 )
 
 // grantTimeout is how long the baseline controller may take to have Pod Security allow what was granted.
@@ -17,7 +17,7 @@ const grantTimeout = 20 * time.Second
 
 // grant lets pods of a namespace of a probe's own be of a built in class, and waits until they can be.
 func grant(ctx context.Context, c kubernetes.Interface, namespace, class string) error {
-	name := classes.RoleName(class)
+	name := podclass.RoleName(class)
 	_, err := c.RbacV1().RoleBindings(namespace).Create(ctx, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "probe"},
 		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: "default"}}}, metav1.CreateOptions{})

@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
-	classes "ashlar.dev/ashlar/internal/isolation"
+	podclass "ashlar.dev/ashlar/internal/isolation"
 	"ashlar.dev/ashlar/internal/network"
 	"ashlar.dev/ashlar/internal/provider"
 )
@@ -41,7 +41,7 @@ func probeNetworkMetadata(ctx context.Context, t *Target) (found []Evidence, err
 	}
 	defer remove()
 	// Only there may a pod have its machine's network.
-	if err := grant(ctx, s.client, namespace, classes.Privileged); err != nil {
+	if err := grant(ctx, s.client, namespace, podclass.Privileged); err != nil {
 		return nil, err
 	}
 	fromHosts := expected(s.Spec.Spec.Network.Policy.MetadataFromHosts)
@@ -56,7 +56,7 @@ func probeNetworkMetadata(ctx context.Context, t *Target) (found []Evidence, err
 			continue
 		}
 		all = append(all, wanted{name: "pod-" + m.Name, node: m.Name}, wanted{name: "host-" + m.Name, node: m.Name, change: func(p *corev1.Pod) {
-			metav1.SetMetaDataLabel(&p.ObjectMeta, classes.LabelClass, classes.Privileged)
+			metav1.SetMetaDataLabel(&p.ObjectMeta, podclass.LabelClass, podclass.Privileged)
 			p.Spec.HostNetwork = true
 			p.Spec.Containers[0].Args = []string{"probe", "serve", fmt.Sprintf("127.0.0.1:%d", 18080+i)}
 		}})

@@ -19,7 +19,7 @@ import (
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/escape"
-	classes "ashlar.dev/ashlar/internal/isolation"
+	podclass "ashlar.dev/ashlar/internal/isolation"
 )
 
 var procSeccomp = Claim{
@@ -67,7 +67,7 @@ func probeSeccomp(ctx context.Context, t *Target) ([]Evidence, error) {
 		return nil, err
 	}
 	defer remove()
-	if err := grant(ctx, s.client, namespace, classes.Baseline); err != nil {
+	if err := grant(ctx, s.client, namespace, podclass.Baseline); err != nil {
 		return nil, err
 	}
 	evidence, err := s.unfiltered(ctx, namespace)
@@ -105,7 +105,7 @@ func saysAll(image, node string) *corev1.Pod {
 }
 
 func saysNothing(image, node string) *corev1.Pod {
-	pod := probePod(image, "nothing-"+node, node, map[string]string{classes.LabelClass: classes.Baseline}, "serve", fmt.Sprintf(":%d", isolationPort))
+	pod := probePod(image, "nothing-"+node, node, map[string]string{podclass.LabelClass: podclass.Baseline}, "serve", fmt.Sprintf(":%d", isolationPort))
 	pod.Spec.AutomountServiceAccountToken = nil
 	pod.Spec.SecurityContext, pod.Spec.Containers[0].SecurityContext = nil, nil
 	return pod
@@ -145,9 +145,9 @@ func escapesFrom(ctx context.Context, t *Target, c kubernetes.Interface, pod *co
 // unfiltered asks for pods without a filter, of the classes that may not be.
 func (s *isolation) unfiltered(ctx context.Context, namespace string) ([]Evidence, error) {
 	var out []Evidence
-	for _, class := range []string{classes.Restricted, classes.Baseline} {
+	for _, class := range []string{podclass.Restricted, podclass.Baseline} {
 		pod := saysAll(s.image, "")
-		pod.Name, pod.Labels = "unfiltered", map[string]string{classes.LabelClass: class}
+		pod.Name, pod.Labels = "unfiltered", map[string]string{podclass.LabelClass: class}
 		pod.Spec.SecurityContext.SeccompProfile.Type = corev1.SeccompProfileTypeUnconfined
 		_, err := s.client.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err != nil && !apierrors.IsForbidden(err) {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"ashlar.dev/ashlar/internal/capability"
 )
 
 // parseStatus reads /proc/PID/status. Users are still the machine's.
@@ -50,24 +52,14 @@ func parseStatus(text string) (Process, error) {
 	return p, nil
 }
 
-// capabilities are Linux's by number, as of capability.h of Linux 5.9 and since.
-var capabilities = []string{
-	"CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-	"LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
-	"SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
-	"SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
-	"MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
-	"CHECKPOINT_RESTORE",
-}
-
 // capabilityNames returns those of a set, sorted. One that a newer kernel has goes by its number.
 func capabilityNames(bits uint64) []string {
 	out := []string{}
 	for i := range 64 {
 		switch {
 		case bits&(1<<i) == 0:
-		case i < len(capabilities):
-			out = append(out, capabilities[i])
+		case i < len(capability.Names):
+			out = append(out, capability.Names[i])
 		default:
 			out = append(out, strconv.Itoa(i))
 		}

@@ -3,6 +3,7 @@ package controller
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,15 +26,11 @@ func PlanLevels(i v1alpha1.Isolation, s Snapshot) []Change {
 			level = isolation.Loosest(level, byHand(i, ns.Name, s))
 		}
 		labelled := ns.DeepCopy()
-		for key, value := range isolation.LevelLabels(level) {
-			if ns.Labels[key] != value {
-				if labelled.Labels == nil {
-					labelled.Labels = map[string]string{}
-				}
-				labelled.Labels[key] = value
-			}
+		if labelled.Labels == nil {
+			labelled.Labels = map[string]string{}
 		}
-		if len(patchOf(labelled.Labels, ns.Labels)) > 0 {
+		maps.Copy(labelled.Labels, isolation.LevelLabels(level))
+		if !maps.Equal(labelled.Labels, ns.Labels) {
 			out = append(out, Change{Label, labelled, "its Pod Security labels do not say " + level})
 		}
 	}
@@ -57,17 +54,6 @@ func byHand(i v1alpha1.Isolation, namespace string, s Snapshot) string {
 		}
 	}
 	return level
-}
-
-// patchOf are the labels that differ.
-func patchOf(wanted, have map[string]string) map[string]string {
-	out := map[string]string{}
-	for key, value := range wanted {
-		if have[key] != value {
-			out[key] = value
-		}
-	}
-	return out
 }
 
 // levelPatch sets Pod Security's labels and no others.

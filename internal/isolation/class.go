@@ -37,17 +37,11 @@ type Class struct {
 	BuiltIn bool
 }
 
-// Classes are all that pods can have: those that are always there, with their declared ceilings, and then the declared ones.
+// Classes are all that pods can have: those that are always there, and then the declared ones. Ceilings are unit.Ceilings' to say.
 func Classes(i v1alpha1.Isolation) []Class {
 	var out []Class
 	for _, name := range levels {
-		c := Class{PodClass: v1alpha1.PodClass{Name: name, Standard: name, HostUsers: name == Privileged}, BuiltIn: true}
-		for _, declared := range i.Classes {
-			if declared.Name == name {
-				c.Disk, c.Network = declared.Disk, declared.Network
-			}
-		}
-		out = append(out, c)
+		out = append(out, Class{PodClass: v1alpha1.PodClass{Name: name, Standard: name, HostUsers: name == Privileged}, BuiltIn: true})
 	}
 	for _, declared := range i.Classes {
 		if !slices.Contains(levels, declared.Name) {

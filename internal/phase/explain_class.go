@@ -1,13 +1,11 @@
 package phase
 
 import (
-	"fmt"
-
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/authz"
+	"ashlar.dev/ashlar/internal/ceiling"
 	"ashlar.dev/ashlar/internal/contain"
 	"ashlar.dev/ashlar/internal/isolation"
 	"ashlar.dev/ashlar/internal/unit"
@@ -59,19 +57,10 @@ func (c *Cluster) ceilings(class string) (contain.Ceilings, error) {
 }
 
 func ceilingsOf(class string, disk v1alpha1.DiskCeiling, network v1alpha1.NetworkCeiling) (contain.Ceilings, error) {
-	out := contain.Ceilings{ReadOps: int64(disk.ReadOps), WriteOps: int64(disk.WriteOps)}
-	for _, f := range []struct {
-		text string
-		to   *int64
-	}{{disk.Read, &out.Read}, {disk.Write, &out.Write}, {network.Ingress, &out.In}, {network.Egress, &out.Out}} {
-		if f.text == "" {
-			continue
-		}
-		q, err := resource.ParseQuantity(f.text)
-		if err != nil {
-			return out, fmt.Errorf("class %s: %q: %w", class, f.text, err)
-		}
-		*f.to = q.Value()
-	}
-	return out, nil
+	all, err := ceiling.New([]unit.Ceiling{{Class: class, Disk: disk, Network: network}})
+	most := all[class]
+	return contain.Ceilings{
+		Read: int64(most.Disk.Read), Write: int64(most.Disk.Write), ReadOps: int64(most.Disk.ReadOps), WriteOps: int64(most.Disk.WriteOps),
+		In: int64(most.Network.Ingress) * 8, Out: int64(most.Network.Egress) * 8,
+	}, err
 }

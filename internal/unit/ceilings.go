@@ -32,7 +32,7 @@ type Ceiling struct {
 // Ceilings are those of all classes that have any, by name: what the classes say, and for those that are always there, where
 // they say nothing, what leaves a neighbour its share.
 func Ceilings(i v1alpha1.Isolation) []Ceiling {
-	out := []Ceiling{usual("baseline"), usual("restricted")}
+	out := []Ceiling{usual(v1alpha1.ClassBaseline), usual(v1alpha1.ClassRestricted)}
 	for _, c := range i.Classes {
 		to := Ceiling{Class: c.Name}
 		if at := slices.IndexFunc(out, func(o Ceiling) bool { return o.Class == c.Name }); at >= 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -17,9 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/isolation"
-	"ashlar.dev/ashlar/internal/phase"
 	"ashlar.dev/ashlar/internal/standard"
 )
 
@@ -36,23 +33,11 @@ const (
 func admission(file string, sample func(string, float64)) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	b, err := os.ReadFile(file)
+	t, done, err := opened(ctx, file)
 	if err != nil {
 		return err
 	}
-	spec, err := v1alpha1.Decode(b, file)
-	if err != nil {
-		return err
-	}
-	c, err := phase.Open(spec, phase.Options{})
-	if err != nil {
-		return err
-	}
-	defer c.Close(ctx)
-	t, err := phase.Target(ctx, c)
-	if err != nil {
-		return err
-	}
+	defer done()
 	bed, err := newAdmissionBed(ctx, t.Admin)
 	if err != nil {
 		return err

@@ -121,9 +121,7 @@ func network(o networkOptions) error {
 }
 
 // openCluster is the same cluster, whose pods talk to each other unless a policy of the measurement says otherwise.
-// What their class lets them send is no measure of the network.
-const openCluster = cluster + "  network: {policy: {open: [{namespace: " + benchNamespace + "}]}}\n" +
-	"  isolation: {classes: [{name: restricted, network: {egress: 1T}}]}\n"
+const openCluster = cluster + "  network: {policy: {open: [{namespace: " + benchNamespace + "}]}}\n"
 
 // bed is where measurements of the network are made: a namespace with a server on each worker.
 type bed struct {

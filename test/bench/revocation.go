@@ -10,14 +10,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"time"
 
 	"k8s.io/client-go/rest"
 
-	"ashlar.dev/ashlar/api/v1alpha1"
 	"ashlar.dev/ashlar/internal/claim"
-	"ashlar.dev/ashlar/internal/phase"
 	"ashlar.dev/ashlar/internal/unit"
 )
 
@@ -34,23 +31,11 @@ const (
 func revocation(file string, sample func(string, float64)) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	b, err := os.ReadFile(file)
+	t, done, err := opened(ctx, file)
 	if err != nil {
 		return err
 	}
-	spec, err := v1alpha1.Decode(b, file)
-	if err != nil {
-		return err
-	}
-	c, err := phase.Open(spec, phase.Options{})
-	if err != nil {
-		return err
-	}
-	defer c.Close(ctx)
-	t, err := phase.Target(ctx, c)
-	if err != nil {
-		return err
-	}
+	defer done()
 	taken, stolen, err := throwaways(ctx, t)
 	if err != nil {
 		return err

@@ -4,6 +4,8 @@ import (
 	"io/fs"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"ashlar.dev/ashlar/internal/capability"
 )
 
 // host is what a machine takes over from the host.
@@ -82,19 +84,9 @@ func (p *Provider) mounts() []specs.Mount {
 	}
 }
 
-// capabilityNamesInOrder are Linux's capabilities by number, as of capability.h of Linux 5.9 and since.
-var capabilityNamesInOrder = []string{
-	"CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-	"LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
-	"SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
-	"SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
-	"MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
-	"CHECKPOINT_RESTORE",
-}
-
 func capabilityNames(bits uint64) []string {
 	var out []string
-	for i, name := range capabilityNamesInOrder {
+	for i, name := range capability.Names {
 		if bits&(1<<i) != 0 {
 			out = append(out, "CAP_"+name)
 		}
